@@ -1,0 +1,207 @@
+//! The index: every watched object, joined, under readers that never wait for a writer.
+//!
+//! ```text
+//!   apply / delete / retain ──▶ [ writer lock: who selects whom, which pods are on which node ]
+//!                                      │ replaces whole values
+//!                                      ▼
+//!            services: Key → Arc<ServiceView>      pods · nodes · namespaces
+//!                                      │ marks
+//!                                      ▼
+//!            feeds: one queue of changed keys for each reader, each key once
+//! ```
+//!
+//! Events come from several watches at once and join (a pod with its Services and its Node), so writers take turns
+//! behind one lock; an event is a few map operations. Readers go to sharded maps and get an [`Arc`] of a whole
+//! [`ServiceView`], old or new, never half of one.
+//!
+//! A relist is a diff: objects are applied as they come, and [`Index::retain`] then removes what the list did not name.
+//! No reader sees a gap, and an object that could not be read keeps its last good form.
+//!
+//! The state is a function of the objects, not of the order in which they came; a property test holds that.
+
+mod feed;
+mod selectors;
+mod serial;
+mod view;
+mod writer;
+
+use std::{collections::HashSet, sync::Arc};
+
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+
+pub use feed::{Change, ChangeKey, Feed, Interest, Urgency};
+pub use view::{Published, ServiceView, Source};
+
+use crate::{
+    name::{Key, Name},
+    object::{Decode, EndpointSlice, Endpoints, Namespace, Node, Pod, Service},
+};
+
+/// The index. Share it in an [`Arc`].
+#[derive(Default)]
+pub struct Index {
+    services: DashMap<Key, Arc<ServiceView>>,
+    pods: DashMap<Key, Arc<Pod>>,
+    nodes: DashMap<Name, Arc<Node>>,
+    namespaces: DashMap<Name, Arc<Namespace>>,
+    writer: Mutex<writer::Writer>,
+    feeds: RwLock<Vec<feed::Sender>>,
+}
+
+/// A kind of object the index holds.
+pub trait Indexed: Decode {
+    /// The kind's plural in lower case, for logs and readiness.
+    const PLURAL: &'static str;
+
+    #[doc(hidden)]
+    fn apply(self, index: &Index);
+    #[doc(hidden)]
+    fn delete(index: &Index, key: &Key);
+    #[doc(hidden)]
+    fn keys(index: &Index) -> Vec<Key>;
+}
+
+impl Index {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in an object, new or changed. The same object again changes nothing.
+    pub fn apply<T: Indexed>(&self, object: T) {
+        object.apply(self);
+    }
+
+    /// Removes an object. One that is not there changes nothing.
+    pub fn delete<T: Indexed>(&self, key: &Key) {
+        T::delete(self, key);
+    }
+
+    /// Ends a relist: removes every object of the kind that is not in `listed`.
+    pub fn retain<T: Indexed>(&self, listed: &HashSet<Key>) {
+        for key in T::keys(self) {
+            if !listed.contains(&key) {
+                T::delete(self, &key);
+            }
+        }
+    }
+
+    /// Everything about the Service of this key. There is a view as long as there is a Service, a slice that names it
+    /// or Endpoints of its name.
+    pub fn view(&self, key: &Key) -> Option<Arc<ServiceView>> {
+        self.services.get(key).map(|view| Arc::clone(&view))
+    }
+
+    /// All views, in no order.
+    pub fn views(&self) -> Vec<Arc<ServiceView>> {
+        self.services.iter().map(|view| Arc::clone(&view)).collect()
+    }
+
+    /// The pod of this key.
+    pub fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
+        self.pods.get(key).map(|pod| Arc::clone(&pod))
+    }
+
+    /// All pods, in no order.
+    pub fn pods(&self) -> Vec<Arc<Pod>> {
+        self.pods.iter().map(|pod| Arc::clone(&pod)).collect()
+    }
+
+    /// The Node of this name.
+    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.nodes.get(name).map(|node| Arc::clone(&node))
+    }
+
+    /// All Nodes, in no order.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.nodes.iter().map(|node| Arc::clone(&node)).collect()
+    }
+
+    /// The Namespace of this name.
+    pub fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.namespaces.get(name).map(|namespace| Arc::clone(&namespace))
+    }
+
+    /// All Namespaces, in no order.
+    pub fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        self.namespaces.iter().map(|namespace| Arc::clone(&namespace)).collect()
+    }
+
+    /// The zone's serial for this state: the same wherever the same Services, slices and Namespaces have been seen.
+    /// See the module `serial` for how it moves.
+    pub fn serial(&self) -> u32 {
+        self.writer.lock().serial()
+    }
+
+    /// A feed of what changes from now on. Everything that is there already is in it as [`Urgency::Startup`].
+    pub fn subscribe(&self, interest: Interest) -> Feed {
+        let (sender, feed) = feed::channel(interest);
+        // Registered first, filled second: a change in between is marked twice and delivered once.
+        self.feeds.write().push(sender.clone());
+        let mark = |key| sender.mark(key, Urgency::Startup);
+        self.namespaces.iter().for_each(|entry| mark(ChangeKey::Namespace(entry.key().clone())));
+        self.nodes.iter().for_each(|entry| mark(ChangeKey::Node(entry.key().clone())));
+        self.pods.iter().for_each(|entry| mark(ChangeKey::Pod(entry.key().clone())));
+        self.services.iter().for_each(|entry| mark(ChangeKey::Service(entry.key().clone())));
+        feed
+    }
+
+    /// Tells every feed; forgets feeds whose reader is gone.
+    fn mark(&self, key: &ChangeKey, urgency: Urgency) {
+        let mut gone = false;
+        for feed in self.feeds.read().iter() {
+            if feed.is_closed() {
+                gone = true;
+            } else {
+                feed.mark(key.clone(), urgency);
+            }
+        }
+        if gone {
+            self.feeds.write().retain(|feed| !feed.is_closed());
+        }
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("services", &self.services.len())
+            .field("pods", &self.pods.len())
+            .field("nodes", &self.nodes.len())
+            .field("namespaces", &self.namespaces.len())
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! indexed {
+    ($($kind:ty, $plural:literal, $apply:ident, $delete:ident, $keys:ident;)*) => {$(
+        impl Indexed for $kind {
+            const PLURAL: &'static str = $plural;
+
+            fn apply(self, index: &Index) {
+                index.writer.lock().$apply(index, self);
+            }
+
+            fn delete(index: &Index, key: &Key) {
+                index.writer.lock().$delete(index, key);
+            }
+
+            fn keys(index: &Index) -> Vec<Key> {
+                index.writer.lock().$keys(index)
+            }
+        }
+    )*};
+}
+
+indexed! {
+    Namespace, "namespaces", apply_namespace, delete_namespace, namespace_keys;
+    Node, "nodes", apply_node, delete_node, node_keys;
+    Pod, "pods", apply_pod, delete_pod, pod_keys;
+    Service, "services", apply_service, delete_service, service_keys;
+    Endpoints, "endpoints", apply_endpoints, delete_endpoints, endpoints_keys;
+    EndpointSlice, "endpointslices", apply_slice, delete_slice, slice_keys;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+use std::sync::Arc;
+
+use super::*;

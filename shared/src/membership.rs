@@ -1,0 +1,284 @@
+//! Who is an endpoint, and why: the one rule that controller, DNS and explanations read.
+//!
+//! A membership is about one pod that a Service's selector matches. It says how the pod stands (ready, serving,
+//! terminating), under which name and with which ports, and, where it is left out, the reason. Nothing else in the house
+//! looks at a pod's phase or conditions.
+//!
+//! ```text
+//!                         finished or no address        node unknown           otherwise
+//!   EndpointSlice         absent                        absent (1)             present, with its conditions
+//!   Endpoints             absent                        present (2)            present (2)
+//!   DNS                   absent                        absent (1)             present when `ready`
+//! ```
+//! (1) present when the Service publishes not-ready addresses; (2) not while terminating, unless it publishes those; and
+//! only under the ports that the pod has.
+//!
+//! The rules are Kubernetes': `staging/src/k8s.io/endpointslice/{utils.go,reconciler.go,util/controller_utils.go}` and
+//! `pkg/controller/endpoint/endpoints_controller.go`.
+
+use std::{net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use smallvec::SmallVec;
+
+use crate::{
+    name::Name,
+    object::{EndpointPort, Family, Node, Pod, Service, ServicePort, TargetPort},
+};
+
+/// The decision about one pod and one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The pod.
+    pub pod: Arc<Pod>,
+    /// The zone of its Node.
+    pub zone: Option<Name>,
+    /// Its name under the Service: set when `spec.subdomain` is the Service's name and `spec.hostname` is set.
+    pub hostname: Option<Name>,
+    /// May receive traffic: (serving and not terminating), or the Service publishes not-ready addresses.
+    pub ready: bool,
+    /// The pod's Ready condition is True.
+    pub serving: bool,
+    /// The pod is being deleted.
+    pub terminating: bool,
+    /// The Service's ports at this pod, in the Service's order; named target ports the pod lacks are left out.
+    pub ports: Arc<[EndpointPort]>,
+    /// Named target ports that no container of the pod has.
+    pub missing_ports: SmallVec<[Name; 1]>,
+    /// Whether the Service publishes not-ready addresses.
+    pub publish_not_ready: bool,
+    /// Whether the pod's Node is known. A pod without a known Node is no endpoint until it is.
+    pub node_known: bool,
+}
+
+/// Why a pod that the selector matches receives no traffic, or not all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its phase is Succeeded or Failed.
+    Finished,
+    /// It has no IP address yet.
+    NoAddress,
+    /// It has none of the families of the Service.
+    WrongFamily,
+    /// Its Node is not known (or it has none).
+    NodeUnknown,
+    /// It is being deleted.
+    Terminating,
+    /// Its Ready condition is not True.
+    NotReady {
+        /// Since when.
+        since: Option<Timestamp>,
+        /// The kubelet's words.
+        message: Option<Box<str>>,
+    },
+    /// A named target port that none of its containers has.
+    NamedPortMissing {
+        /// The name.
+        port: Name,
+    },
+}
+
+impl Membership {
+    /// Decides about `pod`, which `service` selects. `node` is the pod's Node if it is known.
+    pub fn decide(service: &Service, pod: &Arc<Pod>, node: Option<&Node>) -> Self {
+        let serving = pod.readiness.ready;
+        let terminating = pod.meta.deleting;
+        let mut missing_ports = SmallVec::new();
+        let ports = (service.ports.iter())
+            .filter_map(|port| match port_at(port, pod) {
+                Some(number) => Some(EndpointPort {
+                    name: Some(port.name.clone()),
+                    port: Some(number),
+                    protocol: port.protocol,
+                    app_protocol: port.app_protocol.clone(),
+                }),
+                None => {
+                    if let TargetPort::Named(name) = &port.target {
+                        missing_ports.push(name.clone());
+                    }
+                    None
+                }
+            })
+            .collect();
+        let named_here = pod.subdomain.as_ref() == Some(&service.meta.key.name)
+            && pod.meta.key.namespace == service.meta.key.namespace;
+        Self {
+            zone: node.and_then(|node| node.zone.clone()),
+            hostname: pod.hostname.clone().filter(|_| named_here),
+            ready: service.publish_not_ready || (serving && !terminating),
+            serving,
+            terminating,
+            ports,
+            missing_ports,
+            publish_not_ready: service.publish_not_ready,
+            node_known: node.is_some(),
+            pod: Arc::clone(pod),
+        }
+    }
+
+    /// Whether it is listed in the Service's EndpointSlices of `family`.
+    pub fn in_slices(&self, family: Family) -> bool {
+        self.is_live() && (self.node_known || self.publish_not_ready) && self.addresses(family).next().is_some()
+    }
+
+    /// Whether it is listed in the Service's Endpoints, under the ports it has, when `family` is the Service's primary.
+    pub fn in_endpoints(&self, family: Family) -> bool {
+        self.is_live() && (!self.terminating || self.publish_not_ready) && self.addresses(family).next().is_some()
+    }
+
+    /// Whether it is among `addresses` of its subset; otherwise it is among `notReadyAddresses`.
+    pub fn ready_in_endpoints(&self) -> bool {
+        self.publish_not_ready || self.serving
+    }
+
+    /// Whether DNS answers with it.
+    pub fn answers(&self, family: Family) -> bool {
+        self.ready && self.in_slices(family)
+    }
+
+    /// Its addresses of `family`, in the pod's order.
+    pub fn addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
+        self.pod.addresses(family)
+    }
+
+    /// Everything that keeps it, or one of its ports, from traffic, the first reason first. Empty when nothing does.
+    pub fn reasons(&self, families: &[Family]) -> Vec<Reason> {
+        if self.pod.finished() {
+            return vec![Reason::Finished];
+        }
+        if self.pod.ips.is_empty() {
+            return vec![Reason::NoAddress];
+        }
+        let mut reasons = Vec::new();
+        if !families.iter().any(|family| self.addresses(*family).next().is_some()) {
+            reasons.push(Reason::WrongFamily);
+        }
+        if !self.node_known && !self.publish_not_ready {
+            reasons.push(Reason::NodeUnknown);
+        }
+        if self.terminating && !self.ready {
+            reasons.push(Reason::Terminating);
+        }
+        if !self.serving && !self.ready {
+            let readiness = &self.pod.readiness;
+            reasons.push(Reason::NotReady { since: readiness.since, message: readiness.message.clone() });
+        }
+        reasons.extend(self.missing_ports.iter().map(|port| Reason::NamedPortMissing { port: port.clone() }));
+        reasons
+    }
+
+    fn is_live(&self) -> bool {
+        !self.pod.finished() && !self.pod.ips.is_empty()
+    }
+}
+
+/// The number of a Service's port at a pod: a named target is the first port of that name and protocol, containers
+/// before sidecars (Kubernetes `endpointslice/utils.go`, `FindPort`).
+fn port_at(port: &ServicePort, pod: &Pod) -> Option<i32> {
+    match &port.target {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Named(name) => {
+            pod.ports.iter().find(|p| p.name == *name && p.protocol == port.protocol).map(|p| p.number)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{ContainerPort, Phase, Protocol, Readiness};
+
+    fn service() -> Service {
+        let mut service = Service::default();
+        service.meta.key = crate::Key::new("n", "s");
+        service
+    }
+
+    fn pod() -> Pod {
+        let mut pod = Pod { readiness: Readiness { ready: true, ..Readiness::default() }, ..Pod::default() };
+        pod.meta.key = crate::Key::new("n", "p");
+        pod.ips.push("10.0.0.1".parse().unwrap());
+        pod
+    }
+
+    fn decide(service: &Service, pod: Pod) -> Membership {
+        Membership::decide(service, &Arc::new(pod), Some(&Node::default()))
+    }
+
+    /// (phase, deleting, ready, publishes not ready) → (in slices, in Endpoints, answers)
+    #[test]
+    fn the_table_of_the_module() {
+        let cases = [
+            ((Phase::Live, false, true, false), (true, true, true)),
+            ((Phase::Live, false, false, false), (true, true, false)),
+            ((Phase::Live, false, false, true), (true, true, true)),
+            ((Phase::Live, true, true, false), (true, false, false)),
+            ((Phase::Live, true, true, true), (true, true, true)),
+            ((Phase::Live, true, false, true), (true, true, true)),
+            ((Phase::Failed, false, true, true), (false, false, false)),
+            ((Phase::Succeeded, false, true, false), (false, false, false)),
+        ];
+        for ((phase, deleting, ready, publish), wanted) in cases {
+            let mut service = service();
+            service.publish_not_ready = publish;
+            let mut pod = Pod { phase, ..pod() };
+            pod.meta.deleting = deleting;
+            pod.readiness.ready = ready;
+            let it = decide(&service, pod);
+            let got = (it.in_slices(Family::V4), it.in_endpoints(Family::V4), it.answers(Family::V4));
+            assert_eq!(got, wanted, "{phase:?} deleting={deleting} ready={ready} publish={publish}");
+            assert!(!it.in_slices(Family::V6));
+        }
+    }
+
+    #[test]
+    fn an_unknown_node_keeps_it_out_of_slices_only() {
+        let it = Membership::decide(&service(), &Arc::new(pod()), None);
+        assert!(!it.in_slices(Family::V4) && it.in_endpoints(Family::V4));
+        assert_eq!(it.reasons(&[Family::V4]), [Reason::NodeUnknown]);
+        let publishing = Service { publish_not_ready: true, ..service() };
+        assert!(Membership::decide(&publishing, &Arc::new(pod()), None).in_slices(Family::V4));
+    }
+
+    #[test]
+    fn a_hostname_needs_the_services_subdomain() {
+        let named = |subdomain: &str| {
+            decide(&service(), Pod { hostname: Some("h".into()), subdomain: Some(subdomain.into()), ..pod() }).hostname
+        };
+        assert_eq!(named("s").as_deref(), Some("h"));
+        assert_eq!(named("other"), None);
+        assert_eq!(decide(&service(), Pod { subdomain: Some("s".into()), ..pod() }).hostname, None);
+    }
+
+    #[test]
+    fn named_ports_match_name_and_protocol() {
+        let port = |name: &str, target: &str| ServicePort {
+            name: name.into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            target: TargetPort::Named(target.into()),
+            app_protocol: None,
+        };
+        let service = Service { ports: vec![port("a", "web"), port("b", "dns")], ..service() };
+        let ports = Arc::from([
+            ContainerPort { name: "dns".into(), number: 53, protocol: Protocol::Udp },
+            ContainerPort { name: "web".into(), number: 8080, protocol: Protocol::Tcp },
+            ContainerPort { name: "web".into(), number: 9090, protocol: Protocol::Tcp },
+        ]);
+        let it = decide(&service, Pod { ports, ..pod() });
+        assert_eq!(it.ports.iter().map(|p| p.port).collect::<Vec<_>>(), [Some(8080)]);
+        assert_eq!(it.reasons(&[Family::V4]), [Reason::NamedPortMissing { port: "dns".into() }]);
+    }
+
+    #[test]
+    fn reasons_come_in_order() {
+        let mut gone = pod();
+        gone.meta.deleting = true;
+        gone.readiness = Readiness { ready: false, since: None, message: Some("probe".into()) };
+        let reasons = decide(&service(), gone).reasons(&[Family::V6]);
+        let not_ready = Reason::NotReady { since: None, message: Some("probe".into()) };
+        assert_eq!(reasons, [Reason::WrongFamily, Reason::Terminating, not_ready]);
+        let no_address = Pod { ips: SmallVec::new(), ..pod() };
+        assert_eq!(decide(&service(), no_address).reasons(&[Family::V4]), [Reason::NoAddress]);
+    }
+}

@@ -1,0 +1,110 @@
+//! What every object has: its key, its identity, its labels.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{
+    labels::Labels,
+    name::{Key, Name},
+};
+
+/// The part of `metadata` that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Namespace and name.
+    pub key: Key,
+    /// Identity: a deleted and re-made object of the same name has another one.
+    pub uid: Name,
+    /// The version that an update names (optimistic locking), and that a read-your-writes check compares.
+    pub resource_version: Name,
+    /// Bumped by the API server when the specification changes.
+    pub generation: i64,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Whether it is being deleted (`deletionTimestamp` is set).
+    pub deleting: bool,
+    /// All labels.
+    pub labels: Labels,
+}
+
+/// An entry of `metadata.ownerReferences`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// `apiVersion` of the owner.
+    #[serde(default)]
+    pub api_version: Name,
+    /// `kind` of the owner.
+    #[serde(default)]
+    pub kind: Name,
+    /// Its name.
+    #[serde(default)]
+    pub name: Name,
+    /// Its identity.
+    #[serde(default)]
+    pub uid: Name,
+    /// Whether it is the managing controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<bool>,
+    /// Whether its foreground deletion waits for this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_owner_deletion: Option<bool>,
+}
+
+impl Meta {
+    /// The resource version as a number. Opaque by contract, a number on every API server there is (KEP-5504).
+    pub fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
+    }
+}
+
+/// `metadata` on the wire.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireMeta {
+    #[serde(default)]
+    name: Name,
+    #[serde(default)]
+    namespace: Name,
+    #[serde(default, deserialize_with = "null_is_default")]
+    uid: Name,
+    #[serde(default, deserialize_with = "null_is_default")]
+    resource_version: Name,
+    #[serde(default, deserialize_with = "null_is_default")]
+    generation: i64,
+    #[serde(default)]
+    creation_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) labels: Labels,
+    #[serde(default)]
+    pub(super) annotations: Labels,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(super) owner_references: Vec<OwnerReference>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(super) finalizers: Vec<Name>,
+}
+
+impl From<WireMeta> for Meta {
+    fn from(wire: WireMeta) -> Self {
+        Self {
+            key: Key { namespace: wire.namespace, name: wire.name },
+            uid: wire.uid,
+            resource_version: wire.resource_version,
+            generation: wire.generation,
+            created: wire.creation_timestamp,
+            deleting: wire.deletion_timestamp.is_some(),
+            labels: wire.labels,
+        }
+    }
+}
+
+/// Reads `null` as the default, as Go's JSON reader does.
+pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,1 @@
+//! Watches: from an API server into the index.
