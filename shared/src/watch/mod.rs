@@ -1,1 +1,248 @@
 //! Watches: from an API server into the index.
+//!
+//! One task a kind lists and watches for ever. A list goes into the index object by object as it arrives, so nothing is
+//! held twice; what the list did not name is removed at its end. Until then, and while the API server is away, the index
+//! keeps what it knew.
+//!
+//! Lists are streamed (`sendInitialEvents`, KEP-3157) where the server can; a server that refuses gets paged lists for
+//! the rest of the process. An object that cannot be read is logged once and skipped, and its last good form stays.
+
+mod sync;
+
+use std::{
+    collections::{HashMap, HashSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use backon::ExponentialBuilder;
+use futures::StreamExt;
+use kube::{
+    Api, Client,
+    runtime::{
+        utils::Backoff,
+        watcher::{self, Event, ExponentialBackoff},
+    },
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub use sync::{SyncState, Unsynced};
+use sync::Progress;
+
+use crate::{
+    index::{Index, Indexed},
+    name::Key,
+    object::{EndpointSlice, Endpoints, Namespace, Node, Pod, Service, Watched},
+};
+
+/// How long a watch may last before it is taken up again from where it was, seconds. A connection that died without a
+/// word is noticed five seconds later, so this bounds how stale the index can silently be.
+const WATCH_SECONDS: u32 = 60;
+
+/// Delays after errors: from this one, doubling, to [`SLOWEST_RETRY`], with jitter.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const SLOWEST_RETRY: Duration = Duration::from_secs(10);
+
+/// What is watched besides Services, EndpointSlices and Namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope {
+    /// Pods, for memberships or for verified pod names.
+    pub pods: bool,
+    /// Nodes and Endpoints: the controllers need them.
+    pub controller: bool,
+}
+
+/// Starts a watch of each kind in `scope`. The tasks end with `cancel`; aborting the set ends them too.
+pub fn start(
+    client: &Client,
+    index: &Arc<Index>,
+    scope: Scope,
+    cancel: &CancellationToken,
+) -> (Arc<SyncState>, JoinSet<()>) {
+    let mut tasks = JoinSet::new();
+    let mut sync = SyncState::default();
+    let mut spawn = Spawn { client, index, cancel, sync: &mut sync, tasks: &mut tasks };
+    // Nodes before pods: a pod on an unknown Node is decided twice.
+    if scope.controller {
+        spawn.watch::<Node>();
+        spawn.watch::<Endpoints>();
+    }
+    spawn.watch::<Namespace>();
+    spawn.watch::<Service>();
+    spawn.watch::<EndpointSlice>();
+    if scope.pods || scope.controller {
+        spawn.watch::<Pod>();
+    }
+    (Arc::new(sync), tasks)
+}
+
+struct Spawn<'a> {
+    client: &'a Client,
+    index: &'a Arc<Index>,
+    cancel: &'a CancellationToken,
+    sync: &'a mut SyncState,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Spawn<'_> {
+    fn watch<T: Indexed + Clone + std::fmt::Debug>(&mut self)
+    where
+        T::Api: kube::Resource<DynamicType = ()>,
+    {
+        let progress = self.sync.add(T::PLURAL);
+        let watch = Watch::<T> {
+            api: Api::all(self.client.clone()),
+            index: Arc::clone(self.index),
+            progress,
+            listed: None,
+            bad: HashMap::new(),
+        };
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move {
+            cancel.run_until_cancelled(watch.run()).await;
+        });
+    }
+}
+
+/// The watch of one kind.
+struct Watch<T> {
+    api: Api<Watched<T>>,
+    index: Arc<Index>,
+    progress: Arc<Progress>,
+    /// The keys of a list that is under way.
+    listed: Option<HashSet<Key>>,
+    /// Objects that could not be read, with what was wrong: the same is not logged again.
+    bad: HashMap<Key, String>,
+}
+
+/// How to go on after an error.
+enum Recovery {
+    /// Poll on: the watcher resumes by itself.
+    Resume,
+    /// Start over with a list.
+    Relist,
+    /// Start over with paged lists: the server has no streaming ones.
+    RelistPaged,
+}
+
+impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
+    async fn run(mut self) {
+        let mut streaming = true;
+        let delays = ExponentialBuilder::default().with_min_delay(FIRST_RETRY).with_max_delay(SLOWEST_RETRY);
+        let mut delays = ExponentialBackoff::from(delays.without_max_times().with_jitter());
+        loop {
+            let config = watcher::Config::default().timeout(WATCH_SECONDS);
+            let config = if streaming { config.streaming_lists() } else { config };
+            let mut events = pin!(watcher::watcher(self.api.clone(), config));
+            while let Some(event) = events.next().await {
+                let error = match event {
+                    Ok(event) => {
+                        delays.reset();
+                        self.take(event);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                let recovery = recovery(&error, streaming);
+                if matches!(recovery, Recovery::RelistPaged) {
+                    info!(kind = T::PLURAL, "the API server has no streaming lists; listing by page");
+                    streaming = false;
+                    break;
+                }
+                self.report(&error);
+                tokio::time::sleep(delays.next().unwrap_or(SLOWEST_RETRY)).await;
+                if matches!(recovery, Recovery::Relist) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event<Watched<T>>) {
+        match event {
+            Event::Init => {
+                debug!(kind = T::PLURAL, "listing");
+                self.listed = Some(HashSet::new());
+            }
+            Event::InitApply(object) => {
+                let key = object.key();
+                self.apply(&key, object);
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(key);
+                    self.progress.listing(listed.len());
+                }
+            }
+            Event::InitDone => {
+                if let Some(listed) = self.listed.take() {
+                    self.index.retain::<T>(&listed);
+                    self.bad.retain(|key, _| listed.contains(key));
+                    debug!(kind = T::PLURAL, objects = listed.len(), "listed");
+                }
+                self.progress.synced();
+            }
+            Event::Apply(object) => {
+                let key = object.key();
+                self.apply(&key, object);
+            }
+            Event::Delete(object) => {
+                let key = object.key();
+                self.bad.remove(&key);
+                self.index.delete::<T>(&key);
+            }
+        }
+    }
+
+    fn apply(&mut self, key: &Key, watched: Watched<T>) {
+        match watched.object {
+            Ok(object) => {
+                self.bad.remove(key);
+                self.index.apply(object);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.bad.get(key) != Some(&error) {
+                    warn!(kind = T::PLURAL, object = %key, %error, "skipping an object that cannot be read");
+                    self.bad.insert(key.clone(), error);
+                }
+            }
+        }
+    }
+
+    fn report(&self, error: &watcher::Error) {
+        let text = describe(error);
+        if self.progress.failed(&text) {
+            warn!(kind = T::PLURAL, error = %text, "watch failed; retrying");
+        } else {
+            debug!(kind = T::PLURAL, error = %text, "watch failed; retrying");
+        }
+    }
+}
+
+fn recovery(error: &watcher::Error, streaming: bool) -> Recovery {
+    let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error else { return Recovery::Resume };
+    match status.code {
+        // The version to go on from is too old. The watcher itself would ask for it for ever.
+        410 => Recovery::Relist,
+        // "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled", or a server that does
+        // not know the parameter and refuses what comes with it.
+        400 | 422 if streaming => Recovery::RelistPaged,
+        _ => Recovery::Resume,
+    }
+}
+
+/// The error with its causes: the watcher's own text leaves out why a connection failed.
+fn describe(error: &watcher::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
