@@ -5,3 +5,4 @@
 //! kube-rs where no cluster is at hand.
 
 pub mod apiserver;
+pub mod harness;

@@ -1,0 +1,11 @@
+//! What the black-box tests and the benchmarks share: a cluster to write to, the binary to run, questions to ask, and
+//! the recorded cases to compare with.
+//!
+//! Nothing here knows Callsign's code: the tests see a process, an API server and sockets, so the same suite runs against
+//! a cluster (`CALLSIGN_E2E_KUBECONFIG`) and could run against any other implementation.
+
+pub mod case;
+pub mod cluster;
+pub mod objects;
+pub mod process;
+pub mod resolver;

@@ -1,0 +1,38 @@
+# Every task by name; `just` lists them.
+
+default:
+    @just --list --unsorted
+
+# Try it without a cluster
+sandbox *ARGS:
+    cargo run --release -- sandbox {{ARGS}}
+
+# All tests
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# Formatting and lints, as CI has them
+check:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy -p callsign --no-default-features -- -D warnings
+
+# Each crate builds by itself
+check-crates:
+    for crate in callsign-shared callsign-controller callsign-dns callsign-e2e callsign; do cargo check -p $crate || exit 1; done
+
+# Advisories, licences, bans (needs cargo-deny)
+deny:
+    cargo deny check
+
+# What CI runs
+ci:
+    bash .ci/run
+
+# Time from a pod's status write to the right DNS answer, idle and in a burst
+bench-propagation *ARGS:
+    cargo bench --bench propagation -- {{ARGS}}
+
+# Time and memory to load 10,000 Services and 10,000 pods
+bench-load *ARGS:
+    cargo bench --bench load -- {{ARGS}}

@@ -1,0 +1,113 @@
+//! Health, readiness and metrics over HTTP.
+//!
+//! `/health` says that the process answers at all, `/ready` that every kind it watches has been listed and that it is not
+//! ending. Readiness names what is missing and why, so that `kubectl describe pod` shows the cause. Listeners that share
+//! an address share a server.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{Router, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use callsign_shared::watch::SyncState;
+use prometheus_client::{encoding::text, registry::Registry};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::args::AdminArgs;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the three endpoints report.
+pub(crate) struct Status {
+    /// How far the watches are.
+    pub(crate) sync: Arc<SyncState>,
+    /// Cancelled when the process begins to end: not ready from then on.
+    pub(crate) ending: CancellationToken,
+    /// All metrics.
+    pub(crate) registry: Registry,
+}
+
+/// Listens for all three and serves until the set is dropped.
+///
+/// # Errors
+/// When an address cannot be listened on; the error names it.
+pub(crate) async fn start(args: &AdminArgs, status: Status) -> io::Result<JoinSet<()>> {
+    let status = Arc::new(status);
+    let mut routers: BTreeMap<SocketAddr, (Vec<&'static str>, Router)> = BTreeMap::new();
+    let mut add = |what, address: SocketAddr, router: Router| {
+        // Port 0 is a different port each time.
+        let shared = (address.port() != 0).then(|| routers.remove(&address)).flatten();
+        let (mut names, routes) = shared.unwrap_or_default();
+        names.push(what);
+        routers.insert(address, (names, routes.merge(router)));
+    };
+    let mut separate = Vec::new();
+    let endpoints = [
+        ("health", args.health_listen, Router::new().route("/health", get(async || "OK"))),
+        ("ready", args.ready_listen, Router::new().route("/ready", ready(&status))),
+        ("metrics", args.metrics_listen, Router::new().route("/metrics", metrics(&status))),
+    ];
+    for (what, address, router) in endpoints {
+        if address.port() == 0 {
+            separate.push((address, (vec![what], router)));
+        } else {
+            add(what, address, router);
+        }
+    }
+    separate.extend(routers);
+    let mut tasks = JoinSet::new();
+    for (address, (names, router)) in separate {
+        let listener = bind(address).await?;
+        let address = listener.local_addr()?;
+        for what in names {
+            info!(what, %address, "listening");
+        }
+        tasks.spawn(async move {
+            // Serving ends only when the set is dropped.
+            let _ = axum::serve(listener, router).await;
+        });
+    }
+    Ok(tasks)
+}
+
+fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
+    let status = Arc::clone(status);
+    get(async move || {
+        if status.ending.is_cancelled() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned());
+        }
+        let unsynced = status.sync.unsynced();
+        if unsynced.is_empty() {
+            return (StatusCode::OK, "OK".to_owned());
+        }
+        let lines = unsynced.iter().map(|kind| format!("{kind}\n")).collect();
+        (StatusCode::SERVICE_UNAVAILABLE, lines)
+    })
+}
+
+fn metrics(status: &Arc<Status>) -> axum::routing::MethodRouter {
+    let status = Arc::clone(status);
+    get(async move || {
+        let mut page = String::new();
+        match text::encode(&mut page, &status.registry) {
+            Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    })
+}
+
+/// A wildcard of IPv6 serves both families; where there is no IPv6, that of IPv4 stands in.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.ip().is_unspecified() => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address} (tcp): {error}")))
+}

@@ -1,0 +1,279 @@
+//! The command line. Every flag has an environment twin: `--cluster-domain` is `CALLSIGN_CLUSTER_DOMAIN`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Kubernetes' endpoint controllers and cluster DNS server, from one in-memory index.
+#[derive(Debug, Parser)]
+#[command(name = "callsign", version, arg_required_else_help = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer DNS and write Endpoints and EndpointSlices for a cluster
+    Serve(ServeArgs),
+    /// Answer DNS only, from EndpointSlices, as CoreDNS does
+    Dns(DnsCommandArgs),
+    /// Write Endpoints and EndpointSlices only
+    Controller(ControllerCommandArgs),
+    /// Try it without a cluster: API server, controllers and DNS in one process, on loopback
+    #[cfg(feature = "sandbox")]
+    Sandbox(SandboxArgs),
+    /// Print the version
+    Version,
+    /// Print the completion script of a shell
+    Completion {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to log.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Form of the log on stderr
+    #[arg(long, global = true, value_enum, default_value = "text", env = "CALLSIGN_LOG_FORMAT", value_name = "FORM")]
+    pub(crate) log_format: LogFormat,
+    /// What to log: a level, or directives such as `info,callsign_controller=debug`
+    #[arg(long, global = true, default_value = "info", env = "CALLSIGN_LOG_LEVEL", value_name = "FILTER")]
+    pub(crate) log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Kubeconfig file; without it the in-cluster account, else $KUBECONFIG or ~/.kube/config
+    #[arg(long, env = "CALLSIGN_KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, env = "CALLSIGN_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// What DNS answers.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// Domain of the cluster's names
+    #[arg(long, default_value = "cluster.local", env = "CALLSIGN_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    /// Time to live of every record, seconds
+    #[arg(long, default_value_t = 30, env = "CALLSIGN_TTL", value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub(crate) ttl: u32,
+    /// Names of pods by address, `10-244-0-7.ns.pod.cluster.local`: none, any address, or those of living pods
+    #[arg(long, value_enum, default_value = "insecure", env = "CALLSIGN_PODS", value_name = "MODE")]
+    pub(crate) pods: PodNames,
+    /// Server for names that are not the cluster's; repeatable, tried in order. Without one they are refused
+    #[arg(long, env = "CALLSIGN_UPSTREAM", value_name = "ADDR[:PORT]", value_delimiter = ',', value_parser = upstream)]
+    pub(crate) upstream: Vec<SocketAddr>,
+    /// Address under which clients reach this server, for its NS records; repeatable [default: this machine's addresses]
+    #[arg(long, env = "CALLSIGN_OWN_ADDRESS", value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) own_address: Vec<std::net::IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PodNames {
+    /// No such names
+    Disabled,
+    /// Every address has a name, whether or not there is such a pod
+    Insecure,
+    /// Pods that run, in their namespace
+    Verified,
+}
+
+/// Where to listen with `serve` and `dns`.
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// Address for DNS over UDP and TCP; repeatable
+    #[arg(long, default_values = ["0.0.0.0:53", "[::]:53"], env = "CALLSIGN_LISTEN", value_name = "ADDR:PORT",
+          value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
+}
+
+/// Health, readiness, metrics and the end.
+#[derive(Debug, Args)]
+pub(crate) struct AdminArgs {
+    /// Address of /health: 200 while the process lives
+    #[arg(long, default_value = ":8080", env = "CALLSIGN_HEALTH_LISTEN", value_name = "[ADDR]:PORT", value_parser = listen_address)]
+    pub(crate) health_listen: SocketAddr,
+    /// Address of /ready: 503 naming what is not synced, then 200
+    #[arg(long, default_value = ":8181", env = "CALLSIGN_READY_LISTEN", value_name = "[ADDR]:PORT", value_parser = listen_address)]
+    pub(crate) ready_listen: SocketAddr,
+    /// Address of /metrics
+    #[arg(long, default_value = ":9153", env = "CALLSIGN_METRICS_LISTEN", value_name = "[ADDR]:PORT", value_parser = listen_address)]
+    pub(crate) metrics_listen: SocketAddr,
+    /// How long to keep answering after SIGTERM, not ready, while clients turn to other replicas
+    #[arg(long, default_value = "5s", env = "CALLSIGN_LAMEDUCK", value_name = "DURATION", value_parser = duration)]
+    pub(crate) lameduck: Duration,
+}
+
+/// How the controllers write.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// How many Services are written at the same time
+    #[arg(long, default_value_t = 16, env = "CALLSIGN_CONCURRENT_SERVICE_ENDPOINT_SYNCS", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrent_service_endpoint_syncs: u16,
+    /// Most endpoints of one EndpointSlice
+    #[arg(long, default_value_t = 100, env = "CALLSIGN_MAX_ENDPOINTS_PER_SLICE", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) max_endpoints_per_slice: u16,
+    /// Most endpoints mirrored from one subset of hand-written Endpoints
+    #[arg(long, default_value_t = 1000, env = "CALLSIGN_MIRRORING_MAX_ENDPOINTS_PER_SUBSET", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) mirroring_max_endpoints_per_subset: u16,
+}
+
+/// Whether and how the controllers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ControllerMode {
+    /// Write
+    On,
+    /// Compute everything, write nothing, log what would be written
+    Shadow,
+    /// Do not run: DNS answers from EndpointSlices alone
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) dns: DnsArgs,
+    /// The endpoint controllers. `on` needs a cluster whose own endpoint controllers are off
+    #[arg(long, value_enum, default_value = "on", env = "CALLSIGN_CONTROLLER", value_name = "MODE")]
+    pub(crate) controller: ControllerMode,
+    #[command(flatten)]
+    pub(crate) write: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DnsCommandArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) dns: DnsArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerCommandArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Compute everything, write nothing, log what would be written
+    #[arg(long, env = "CALLSIGN_SHADOW")]
+    pub(crate) shadow: bool,
+    #[command(flatten)]
+    pub(crate) write: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// Load manifests, YAML or JSON, from a file or a folder, instead of the samples; repeatable
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR")]
+    pub(crate) filenames: Vec<PathBuf>,
+    /// Start empty
+    #[arg(long)]
+    pub(crate) no_samples: bool,
+    /// Loopback address for DNS; port 0 for any free one
+    #[arg(long, default_value = "127.0.0.1:1053", env = "CALLSIGN_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Loopback address of the API server; port 0 for any free one
+    #[arg(long, default_value = "127.0.0.1:1064", env = "CALLSIGN_API_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) api_listen: SocketAddr,
+    /// Write a kubeconfig for kubectl
+    #[arg(long, env = "CALLSIGN_WRITE_KUBECONFIG", value_name = "FILE")]
+    pub(crate) write_kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) dns: DnsArgs,
+}
+
+/// `ADDR:PORT`, or `:PORT` for every address of the machine.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "want ADDR:PORT or :PORT".to_owned())
+}
+
+/// `ADDR:PORT`, or `ADDR` for its port 53.
+fn upstream(text: &str) -> Result<SocketAddr, String> {
+    let plain = || text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().or_else(|_| plain()).map_err(|_| "want ADDR or ADDR:PORT, with an IP address".to_owned())
+}
+
+/// A duration as Go writes them, in whole units: `5s`, `500ms`, `1m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u32 = number.parse().map_err(|_| "want a number with ms, s or m, such as 5s".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        "" if number == 0 => Ok(Duration::ZERO),
+        _ => Err("want a number with ms, s or m, such as 5s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_and_durations() {
+        assert_eq!(listen_address(":8080").unwrap().to_string(), "[::]:8080");
+        assert_eq!(listen_address("127.0.0.1:1").unwrap().to_string(), "127.0.0.1:1");
+        assert!(listen_address("8080").is_err());
+        assert_eq!(upstream("10.0.0.2").unwrap().to_string(), "10.0.0.2:53");
+        assert_eq!(upstream("[fd00::1]:5300").unwrap().to_string(), "[fd00::1]:5300");
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("0").unwrap(), Duration::ZERO);
+        assert!(duration("5").is_err() && duration("s").is_err() && duration("5 s").is_err());
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_twin() {
+        for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "completion") {
+            for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+                let long = argument.get_long().unwrap_or_default();
+                if ["help", "version", "filename", "no-samples"].contains(&long) {
+                    continue;
+                }
+                let twin = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                let wanted = format!("CALLSIGN_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(twin, Some(wanted), "{} --{long}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Exit codes: 0 good, 1 findings or failure, 2 usage or configuration, 3 cannot reach what it needs, 5 port in use.
+
+use std::{fmt, io, process::ExitCode};
+
+/// An error with the exit code it ends the process with.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Exit {
+    /// Something is wrong with what the user gave.
+    pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: 2, error: error.into() }
+    }
+
+    /// What is needed cannot be reached.
+    pub(crate) fn unreachable(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: 3, error: error.into() }
+    }
+
+    /// An address cannot be listened on: 5 when somebody else does.
+    pub(crate) fn listen(error: io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::AddrInUse { 5 } else { 2 };
+        Self { code, error: error.into() }
+    }
+
+    /// The code for the process.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<anyhow::Error> for Exit {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: 1, error }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The whole chain of causes on one line.
+        write!(f, "{:#}", self.error)
+    }
+}
