@@ -5,4 +5,5 @@
 //! kube-rs where no cluster is at hand.
 
 pub mod apiserver;
+#[cfg(feature = "harness")]
 pub mod harness;

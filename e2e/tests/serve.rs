@@ -1,0 +1,177 @@
+//! `callsign serve` as a process: readiness, metrics, the end, and life without an API server.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
+use callsign_e2e::{
+    apiserver::{ApiServer, Options},
+    harness::{
+        build,
+        process::Callsign,
+        resolver::Resolver,
+        world::{World, eventually},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
+const NAME: &str = "web.n.svc.cluster.local.";
+
+/// Status code and body of a GET.
+async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    let code = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    let body = reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((code, body))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_sync_it_is_alive_but_not_ready() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    // A port that nobody listens on: the server that had it is gone.
+    let server = ApiServer::start(Options::default()).await?;
+    let address = server.addr();
+    std::fs::write(&kubeconfig, server.kubeconfig())?;
+    server.shutdown().await;
+    let path = kubeconfig.display().to_string();
+    let any = "127.0.0.1:0";
+    let mut callsign = Callsign::start(
+        Path::new(BINARY),
+        ["serve", "--kubeconfig", &path, "--listen", any, "--health-listen", any, "--ready-listen", any,
+         "--metrics-listen", any],
+    )?;
+    let (health, ready) = (callsign.address("health").await?, callsign.address("ready").await?);
+    let resolver = Resolver::new(callsign.address("dns").await?).await?;
+    assert_eq!(get(health, "/health").await?, (200, "OK".to_owned()));
+    eventually("the reason is named", async || {
+        let (code, body) = get(ready, "/ready").await?;
+        ensure!(code == 503 && body.contains("services") && body.contains("refused"), "{code} {body}");
+        Ok(())
+    })
+    .await?;
+    // SERVFAIL, never NXDOMAIN: it does not know.
+    assert_eq!(resolver.ask(NAME, "A").await?.rcode, "SERVFAIL");
+    assert_eq!(resolver.ask("example.com.", "A").await?.rcode, "REFUSED");
+    // The API server comes up later, at the same place.
+    let server = ApiServer::start(Options::bare(address)).await?;
+    eventually("ready", async || {
+        let reply = get(ready, "/ready").await?;
+        ensure!(reply == (200, "OK".to_owned()), "{reply:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(resolver.ask(NAME, "A").await?.rcode, "NXDOMAIN");
+    server.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_signal_is_not_ready_at_once_then_quiet() -> Result<()> {
+    let mut world = World::start(Path::new(BINARY), Options::default(), &["--lameduck", "1s"]).await?;
+    let ready = world.callsign.address("ready").await?;
+    assert_eq!(get(ready, "/ready").await?.0, 200);
+    world.callsign.signal("TERM").await?;
+    eventually("not ready", async || {
+        let (code, body) = get(ready, "/ready").await?;
+        ensure!(code == 503 && body.contains("ending"), "{code} {body}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(world.resolver.ask("svc.cluster.local.", "A").await?.rcode, "NOERROR", "it still answers");
+    let status = world.callsign.ended(Duration::from_secs(5)).await?;
+    assert_eq!(status.code(), Some(0), "{}", world.callsign.said());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_gone_changes_no_answer() -> Result<()> {
+    let mut world = World::start(Path::new(BINARY), Options::default(), &[]).await?;
+    world.cluster.apply(&build::namespace("n")).await?;
+    world.cluster.apply(&build::node("node-a", "zone-a")).await?;
+    world.cluster.apply(&build::headless("n", "web")).await?;
+    world.cluster.apply(&build::pod("n", "a", "web", "10.1.0.1", true)).await?;
+    world.answers(NAME, "A", &["10.1.0.1"]).await?;
+    let server = world.server.take().unwrap();
+    let address = server.addr();
+    server.shutdown().await;
+    for _ in 0..20 {
+        assert_eq!(world.data(NAME, "A").await?, ["10.1.0.1"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ready = world.callsign.address("ready").await?;
+    assert_eq!(get(ready, "/ready").await?.0, 200, "what is known stays known");
+    // An empty server in its place: a relist, and what is gone is gone.
+    let _server = ApiServer::start(Options::bare(address)).await?;
+    world.rcode(NAME, "A", "NXDOMAIN").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_questions() -> Result<()> {
+    let mut world = World::start(Path::new(BINARY), Options::default(), &[]).await?;
+    let metrics = world.callsign.address("metrics").await?;
+    for _ in 0..3 {
+        world.resolver.ask("nosuch.svc.cluster.local.", "A").await?;
+    }
+    let (code, page) = get(metrics, "/metrics").await?;
+    assert_eq!(code, 200);
+    let count: f64 = page
+        .lines()
+        .filter(|line| line.starts_with("coredns_dns_responses_total{") && line.contains("NXDOMAIN"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(count >= 3.0, "{page}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_agree_on_the_serial() -> Result<()> {
+    let world = World::start(Path::new(BINARY), Options::default(), &[]).await?;
+    world.cluster.apply(&build::namespace("n")).await?;
+    for name in ["web", "gone"] {
+        world.cluster.apply(&build::service("n", name)).await?;
+    }
+    world.cluster.settle().await?;
+    world.cluster.delete(&build::service("n", "gone")).await?;
+    world.rcode("gone.n.svc.cluster.local.", "A", "NXDOMAIN").await?;
+    world.cluster.settle().await?;
+    // A replica that has not seen what is gone.
+    let mut late = world.another(Path::new(BINARY), &["--controller", "off"])?;
+    let late = Resolver::new(late.address("dns").await?).await?;
+    let serial = async |resolver: &Resolver| -> Result<u32> {
+        let question = callsign_e2e::harness::resolver::question("cluster.local.", "SOA", None)?;
+        let reply = resolver.udp(&question).await?;
+        let soa = reply.answers.iter().find_map(|record| match &record.data {
+            hickory_proto::rr::RData::SOA(soa) => Some(soa.serial),
+            _ => None,
+        });
+        soa.ok_or_else(|| anyhow::anyhow!("no SOA: {reply:?}"))
+    };
+    eventually("the same serial", async || {
+        let (one, other) = (serial(&world.resolver).await?, serial(&late).await?);
+        ensure!(one == other && one != 0, "{one} and {other}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_errors_are_exit_code_2() -> Result<()> {
+    for arguments in [
+        vec!["serve", "--kubeconfig", "/nowhere/kubeconfig"],
+        vec!["serve", "--ttl", "4000"],
+        vec!["serve", "--listen", "nonsense"],
+        vec!["nonsense"],
+    ] {
+        let mut callsign = Callsign::start(Path::new(BINARY), &arguments)?;
+        let status = callsign.ended(Duration::from_secs(10)).await?;
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {}", callsign.said());
+    }
+    Ok(())
+}
