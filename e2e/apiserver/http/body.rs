@@ -1,0 +1,55 @@
+//! The bodies of requests: JSON or YAML, of a bounded size.
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use crate::apiserver::rules::ApiError;
+
+/// The limit of the real server.
+const MOST_BYTES: usize = 3 * 1024 * 1024;
+
+/// Reads a whole body.
+pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, ApiError> {
+    match Limited::new(body, MOST_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().to_vec()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ApiError::too_large(format!("Request entity too large: limit is {MOST_BYTES}")))
+        }
+        Err(error) => Err(ApiError::bad_request(format!("cannot read the request: {error}"))),
+    }
+}
+
+/// The media type of a body, without its parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// A body that is an object, or nothing.
+pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    match media_type(headers) {
+        "application/json" | "" => parse_json(body),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
+        _ => Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"])),
+    }
+}
+
+/// JSON, with the words of the real server when it is none.
+pub(super) fn parse_json(body: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request(format!("the object provided is unrecognized (must be of type JSON): {error}"))
+    })
+}
+
+/// YAML, of which JSON is a part.
+pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, ApiError> {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
+    let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    serde_saphyr::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))
+}
