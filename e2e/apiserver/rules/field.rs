@@ -21,6 +21,8 @@ pub enum FieldErrorType {
     TooLong,
     /// The list has too many items.
     TooMany,
+    /// What the value names does not exist.
+    NotFound,
     /// The server failed to do it.
     Internal,
 }
@@ -93,6 +95,12 @@ impl FieldError {
         Self::invalid(field, bad, "field is immutable")
     }
 
+    /// `field: Not found: bad`
+    pub fn not_found(field: impl Into<String>, bad: impl Into<Value>) -> Self {
+        let bad = Some(bad.into());
+        Self { kind: FieldErrorType::NotFound, field: field.into(), bad, detail: String::new() }
+    }
+
     /// `field: Internal error: detail`
     pub fn internal(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { kind: FieldErrorType::Internal, field: field.into(), bad: None, detail: detail.into() }
@@ -134,6 +142,7 @@ impl FieldErrorType {
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
             Self::TooMany => "Too many",
+            Self::NotFound => "Not found",
             Self::Internal => "Internal error",
         }
     }
@@ -147,6 +156,7 @@ impl FieldErrorType {
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
+            Self::NotFound => "FieldValueNotFound",
             Self::Internal => "InternalError",
         }
     }

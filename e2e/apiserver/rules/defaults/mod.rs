@@ -1,8 +1,65 @@
-//! The defaults of the versioned types.
+//! The defaults of the versioned types (`SetDefaults_*` in `pkg/apis/*/v1/defaults.go`).
 
-use serde_json::Value;
+mod pod;
+mod service;
+#[cfg(test)]
+mod tests;
+mod workload;
 
+use serde_json::{Value, json};
+
+use super::value::{at, items_mut, object_mut, set_default, text};
 use crate::apiserver::kind::Kind;
 
-/// Fills what the user left out.
-pub fn defaults(_kind: Kind, _object: &mut Value) {}
+/// Fills what the user left out. Applied to an object that has its defaults, nothing changes.
+pub fn defaults(kind: Kind, object: &mut Value) {
+    match kind {
+        Kind::Namespace => namespace(object),
+        Kind::Node => node(object),
+        Kind::Service => service::defaults(object),
+        Kind::Pod => pod::defaults(object),
+        Kind::Endpoints => {
+            for subset in items_mut(object, &["subsets"]) {
+                for port in items_mut(subset, &["ports"]) {
+                    set_default(port, &["protocol"], "TCP");
+                }
+            }
+        }
+        Kind::Event => event(object),
+        Kind::EndpointSlice => {
+            for port in items_mut(object, &["ports"]) {
+                set_default(port, &["name"], "");
+                set_default(port, &["protocol"], "TCP");
+            }
+        }
+        Kind::Lease => drop(object_mut(object, &["spec"])),
+        Kind::Deployment => workload::deployment(object),
+        Kind::ReplicaSet => workload::replica_set(object),
+        Kind::StatefulSet => workload::stateful_set(object),
+    }
+}
+
+fn namespace(object: &mut Value) {
+    let name = text(object, &["metadata", "name"]).to_owned();
+    if !name.is_empty() {
+        set_default(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
+    }
+    drop(object_mut(object, &["spec"]));
+    set_default(object, &["status", "phase"], "Active");
+}
+
+fn node(object: &mut Value) {
+    drop(object_mut(object, &["spec"]));
+    drop(object_mut(object, &["status"]));
+    if let Some(capacity) = at(object, &["status", "capacity"]).cloned() {
+        set_default(object, &["status", "allocatable"], capacity);
+    }
+    set_default(object, &["status", "daemonEndpoints"], json!({ "kubeletEndpoint": { "Port": 0 } }));
+}
+
+fn event(object: &mut Value) {
+    drop(object_mut(object, &["involvedObject"]));
+    drop(object_mut(object, &["source"]));
+    set_default(object, &["reportingComponent"], "");
+    set_default(object, &["reportingInstance"], "");
+}
