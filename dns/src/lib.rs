@@ -1,1 +1,18 @@
-//! x
+//! Callsign's DNS: the cluster's names, the answers, and the sockets around them.
+//!
+//! ```text
+//!   index ──Change──▶ zone ──▶ answer ◀──▶ server (udp · tcp)
+//!                                │
+//!                                └─ names of others ──▶ forward
+//! ```
+//!
+//! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
+//! * [`answer`] is one pure function from a request to its answer.
+//! * [`server`] has the sockets, the limits and the forwarder; all IO is there.
+
+pub mod answer;
+pub mod server;
+pub mod zone;
+
+pub use answer::{Outcome, Transport, answer};
+pub use zone::{Pods, Zone, ZoneConfig};

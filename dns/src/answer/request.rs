@@ -1,0 +1,210 @@
+//! Reading a request: as little of it as the answer needs, and nothing that the sender controls without a bound.
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+    serialize::binary::{BinDecodable, BinDecoder},
+};
+
+use super::{Answered, Transport, UDP_PAYLOAD};
+
+/// A request that can be answered.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// To be repeated in the answer.
+    pub id: u16,
+    /// The opcode.
+    pub opcode: u8,
+    /// Recursion desired: repeated.
+    pub recursion_desired: bool,
+    /// Checking disabled: repeated (RFC 4035 3.2.2).
+    pub checking_disabled: bool,
+    /// What is asked. Where it could not be read, the root with type 0, and nothing is repeated.
+    pub question: Question,
+    /// Whether the question could be read and is repeated.
+    pub has_question: bool,
+    /// The client's OPT.
+    pub edns: Option<Edns>,
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The name, in the case it was asked in.
+    pub name: Name,
+    /// The type.
+    pub qtype: RecordType,
+    /// The class.
+    pub qclass: u16,
+}
+
+/// What matters of a client's OPT (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edns {
+    /// The largest datagram it takes.
+    pub payload: u16,
+    /// The version it speaks.
+    pub version: u8,
+    /// DNSSEC OK: repeated.
+    pub dnssec_ok: bool,
+}
+
+/// Why a request is not read on.
+#[derive(Clone, Debug)]
+pub enum Unread {
+    /// It must not be answered.
+    Ignore,
+    /// It is answered with this response code.
+    Refuse(Request, ResponseCode),
+}
+
+const HEADER: usize = 12;
+const CLASS_IN: u16 = 1;
+const TYPE_OPT: u16 = 41;
+
+/// Flags of the second header word.
+mod flag {
+    pub(super) const RESPONSE: u16 = 0x8000;
+    pub(super) const RECURSION_DESIRED: u16 = 0x0100;
+    pub(super) const CHECKING_DISABLED: u16 = 0x0010;
+}
+
+impl Request {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// With what to do instead of answering it.
+    pub fn read(bytes: &[u8]) -> Result<Self, Unread> {
+        let mut words = bytes.chunks_exact(2).map(|word| match word {
+            [high, low] => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        });
+        let mut word = || words.next();
+        let (Some(id), Some(flags), Some(questions), Some(answers), Some(authorities), Some(additionals)) =
+            (word(), word(), word(), word(), word(), word())
+        else {
+            return Err(Unread::Ignore);
+        };
+        if flags & flag::RESPONSE != 0 {
+            return Err(Unread::Ignore);
+        }
+        let mut request = Self {
+            id,
+            opcode: (flags >> 11 & 0xf) as u8,
+            recursion_desired: flags & flag::RECURSION_DESIRED != 0,
+            checking_disabled: flags & flag::CHECKING_DISABLED != 0,
+            question: Question { name: Name::root(), qtype: RecordType::ZERO, qclass: CLASS_IN },
+            has_question: false,
+            edns: None,
+        };
+        if request.opcode != 0 {
+            return Err(Unread::Refuse(request, ResponseCode::NotImp));
+        }
+        if questions != 1 {
+            return Err(Unread::Refuse(request, ResponseCode::FormErr));
+        }
+        if bytes.len() == HEADER {
+            // A question was announced and nothing came: CoreDNS says SERVFAIL here and FORMERR for half a question.
+            return Err(Unread::Refuse(request, ResponseCode::ServFail));
+        }
+        let mut decoder = BinDecoder::new(bytes);
+        let question = decoder.read_slice(HEADER).ok().and_then(|_| read_question(&mut decoder));
+        let Some(question) = question else {
+            return Err(Unread::Refuse(request, ResponseCode::FormErr));
+        };
+        request.question = question;
+        request.has_question = true;
+        let before = usize::from(answers) + usize::from(authorities);
+        match read_edns(&mut decoder, before, usize::from(additionals)) {
+            Ok(edns) => request.edns = edns,
+            Err(Malformed) => return Err(Unread::Refuse(request, ResponseCode::FormErr)),
+        }
+        if request.edns.is_some_and(|edns| edns.version != 0) {
+            return Err(Unread::Refuse(request, ResponseCode::BADVERS));
+        }
+        if request.question.qclass != CLASS_IN {
+            return Err(Unread::Refuse(request, ResponseCode::Refused));
+        }
+        Ok(request)
+    }
+
+    /// The largest answer.
+    pub(super) fn limit(&self, transport: Transport) -> usize {
+        match (transport, self.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, Some(edns)) => usize::from(edns.payload.clamp(512, UDP_PAYLOAD)),
+            (Transport::Udp, None) => 512,
+        }
+    }
+
+    pub(super) fn answered(&self, rcode: ResponseCode, from_zone: bool) -> Answered {
+        Answered { rcode, qtype: self.has_question.then_some(self.question.qtype), from_zone }
+    }
+}
+
+fn read_question(decoder: &mut BinDecoder<'_>) -> Option<Question> {
+    let name = Name::read(decoder).ok()?;
+    let qtype = RecordType::from(decoder.read_u16().ok()?.unverified());
+    let qclass = decoder.read_u16().ok()?.unverified();
+    Some(Question { name, qtype, qclass })
+}
+
+struct Malformed;
+
+/// Walks over the records to the OPT. A section that ends early is taken as it is; what is in `before` is not ours to
+/// judge.
+fn read_edns(
+    decoder: &mut BinDecoder<'_>,
+    before: usize,
+    additionals: usize,
+) -> Result<Option<Edns>, Malformed> {
+    let mut edns = None;
+    for at in 0..before + additionals {
+        if decoder.is_empty() {
+            break;
+        }
+        let record = read_record(decoder).ok_or(Malformed)?;
+        if record.kind != TYPE_OPT || at < before {
+            continue;
+        }
+        if edns.is_some() || !record.at_root || !options_are_whole(record.data) {
+            return Err(Malformed);
+        }
+        edns = Some(Edns {
+            payload: record.class,
+            version: (record.ttl >> 16) as u8,
+            dnssec_ok: record.ttl & 0x8000 != 0,
+        });
+    }
+    Ok(edns)
+}
+
+struct RawRecord<'a> {
+    at_root: bool,
+    kind: u16,
+    class: u16,
+    ttl: u32,
+    data: &'a [u8],
+}
+
+fn read_record<'a>(decoder: &mut BinDecoder<'a>) -> Option<RawRecord<'a>> {
+    let at_root = Name::read(decoder).ok()?.is_root();
+    let kind = decoder.read_u16().ok()?.unverified();
+    let class = decoder.read_u16().ok()?.unverified();
+    let ttl = decoder.read_u32().ok()?.unverified();
+    let length = decoder.read_u16().ok()?.unverified();
+    let data = decoder.read_slice(usize::from(length)).ok()?.unverified();
+    Some(RawRecord { at_root, kind, class, ttl, data })
+}
+
+/// Whether a list of options (code, length, that many bytes) ends where its record ends (RFC 6891 6.1.2).
+fn options_are_whole(mut data: &[u8]) -> bool {
+    while let [_, _, high, low, rest @ ..] = data {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        match rest.get(length..) {
+            Some(next) => data = next,
+            None => return false,
+        }
+    }
+    data.is_empty()
+}

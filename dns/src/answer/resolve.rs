@@ -1,0 +1,361 @@
+//! What the zone says to a name and a type, as RRsets.
+
+use callsign_shared::name::Key;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+use smallvec::SmallVec;
+
+use super::rrset::{RData, RrSet, Set, Srv};
+use crate::zone::{Found, Host, Kind, NameServerName, Node, Place, ServiceNames, SrvSet, Target, Zone};
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolution {
+    /// The name is in none of our zones.
+    Outside,
+    /// It is, but the cluster has not been seen whole yet.
+    NotReady,
+    /// This is the answer.
+    Resolved(Resolved),
+}
+
+/// An answer, before it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The response code.
+    pub rcode: ResponseCode,
+    /// Whether we have authority over the name.
+    pub authoritative: bool,
+    /// The answer section.
+    pub answer: Vec<RrSet>,
+    /// The authority section: the SOA of a negative answer (RFC 2308).
+    pub authority: Vec<RrSet>,
+    /// The additional section: addresses of names in the answer.
+    pub additional: Vec<RrSet>,
+    /// The answer ends with an alias of this name, which is in none of our zones.
+    pub leaves: Option<Name>,
+}
+
+/// The longest chain of aliases that is followed.
+const LONGEST_CHAIN: usize = 8;
+/// The TTL of `dns-version`.
+const VERSION_TTL: u32 = 28800;
+/// The version of the schema of names that the answers follow.
+const VERSION: &[u8] = b"1.1.0";
+
+/// Resolves a question of class IN.
+pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
+    let found = zone.find(name);
+    if matches!(found, Found::Outside) {
+        return Resolution::Outside;
+    }
+    if !zone.is_synced() {
+        return Resolution::NotReady;
+    }
+    let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
+    let mut next = Some((name.clone(), found));
+    // The last step's owner and what is there decide about a negative answer.
+    while let Some((owner, found)) = next.take() {
+        let Found::In { zone_labels, place } = found else {
+            resolved.leaves = Some(owner);
+            break;
+        };
+        let mut step =
+            Step { zone, suffix: owner.trim_to(zone_labels), owner: &owner, resolved: &mut resolved };
+        match step.take(&place, qtype) {
+            Taken::Records => {}
+            Taken::Nothing(rcode) => {
+                // An alias whose target has nothing keeps its CNAME, and exists.
+                if step.resolved.answer.is_empty() {
+                    step.resolved.rcode = rcode;
+                }
+                step.add_soa();
+            }
+            Taken::Alias(target) => {
+                let chain = &step.resolved.answer;
+                if chain.iter().any(|set| set.owner == target) || chain.len() >= LONGEST_CHAIN {
+                    step.add_soa();
+                } else {
+                    let found = zone.find(&target);
+                    next = Some((target, found));
+                }
+            }
+        }
+    }
+    Resolution::Resolved(resolved)
+}
+
+impl Resolved {
+    /// An answer without records and without authority.
+    pub fn bare(rcode: ResponseCode) -> Self {
+        Self {
+            rcode,
+            authoritative: false,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+            leaves: None,
+        }
+    }
+}
+
+/// One name of a chain.
+struct Step<'a> {
+    zone: &'a Zone,
+    owner: &'a Name,
+    /// The zone, in the case of the question.
+    suffix: Name,
+    resolved: &'a mut Resolved,
+}
+
+enum Taken {
+    Records,
+    Nothing(ResponseCode),
+    Alias(Name),
+}
+
+const NODATA: Taken = Taken::Nothing(ResponseCode::NoError);
+
+impl Step<'_> {
+    fn take(&mut self, place: &Place, qtype: RecordType) -> Taken {
+        let ttl = self.zone.config().ttl;
+        match place {
+            Place::Nothing => Taken::Nothing(ResponseCode::NXDomain),
+            Place::Empty => NODATA,
+            Place::Apex => match qtype {
+                RecordType::SOA => {
+                    let soa = self.soa();
+                    self.add(soa.ttl, soa.data)
+                }
+                RecordType::NS => self.name_servers(),
+                _ => NODATA,
+            },
+            Place::NameServer => {
+                let servers = self.zone.name_servers();
+                match qtype {
+                    RecordType::A => {
+                        self.add(ttl, RData::A(Set::Own(unique(servers.iter().flat_map(|s| &s.v4)))))
+                    }
+                    RecordType::AAAA => {
+                        self.add(ttl, RData::Aaaa(Set::Own(unique(servers.iter().flat_map(|s| &s.v6)))))
+                    }
+                    _ => NODATA,
+                }
+            }
+            Place::Version => match qtype {
+                RecordType::TXT => self.add(VERSION_TTL, RData::Txt(VERSION.into())),
+                _ => NODATA,
+            },
+            Place::Service(names) => match &names.kind {
+                Kind::External(target) => self.alias(target, qtype),
+                _ => self.node(names, &names.own, qtype),
+            },
+            Place::Port(names, at) => match names.ports.get(*at) {
+                Some(port) => self.node(names, &port.node, qtype),
+                None => NODATA,
+            },
+            Place::Host(names, at) => match names.hosts.get(*at) {
+                Some(host) => self.host(names, host, qtype),
+                None => NODATA,
+            },
+            Place::Alias(names, at) => match names.aliases.get(*at) {
+                Some((_, target)) if is_address_or_alias(qtype) => self.alias(target, qtype),
+                _ => NODATA,
+            },
+            Place::Pod(ip) => self.pod(*ip, qtype),
+            Place::Reverse(pointers) => match qtype {
+                RecordType::PTR => {
+                    let primary = self.zone.primary();
+                    let names = pointers.iter().filter_map(|pointer| {
+                        service_name(&pointer.service, pointer.host.as_deref(), primary)
+                    });
+                    let names = names.collect();
+                    self.add(ttl, RData::Ptr(names))
+                }
+                _ => NODATA,
+            },
+        }
+    }
+
+    /// Adds an RRset at the owner; no RRset is NODATA.
+    fn add(&mut self, ttl: u32, data: RData) -> Taken {
+        if data.is_empty() {
+            return NODATA;
+        }
+        self.resolved.answer.push(RrSet { owner: self.owner.clone(), ttl, data });
+        Taken::Records
+    }
+
+    /// Adds a CNAME, and says where to go on unless it was the CNAME that was asked for.
+    fn alias(&mut self, target: &Name, qtype: RecordType) -> Taken {
+        let taken = self.add(self.zone.config().ttl, RData::Cname(target.clone()));
+        // ANY is answered with what is there, which is the CNAME (RFC 8482 4.1 allows any subset).
+        if matches!(qtype, RecordType::CNAME | RecordType::ANY) {
+            taken
+        } else {
+            Taken::Alias(target.clone())
+        }
+    }
+
+    fn node(&mut self, names: &ServiceNames, node: &Node, qtype: RecordType) -> Taken {
+        let ttl = self.zone.config().ttl;
+        if let Some(target) = node.alias.as_ref().filter(|_| is_address_or_alias(qtype)) {
+            return self.alias(target, qtype);
+        }
+        match qtype {
+            RecordType::A => self.add(ttl, RData::A(Set::Shared(node.v4.clone()))),
+            RecordType::AAAA => self.add(ttl, RData::Aaaa(Set::Shared(node.v6.clone()))),
+            RecordType::SRV => self.srv(names, &node.srv),
+            _ => NODATA,
+        }
+    }
+
+    fn srv(&mut self, names: &ServiceNames, set: &SrvSet) -> Taken {
+        let mut records = Vec::with_capacity(set.records.len());
+        let mut last: Option<(Target, Name)> = None;
+        for (target, port) in &set.records {
+            // Records are sorted by target: each target's name and glue is made once.
+            let name = match &last {
+                Some((known, name)) if known == target => name.clone(),
+                _ => {
+                    let host = match target {
+                        Target::Own => None,
+                        Target::Host(at) => names.hosts.get(*at as usize),
+                    };
+                    let label = host.map(|host| host.label.as_str());
+                    let Some(name) = service_name(&names.key, label, &self.suffix) else { continue };
+                    match host {
+                        Some(host) => self.add_glue(&name, Set::Own(host.v4.clone()), own6(host)),
+                        None => self.add_glue(
+                            &name,
+                            Set::Shared(names.own.v4.clone()),
+                            Set::Shared(names.own.v6.clone()),
+                        ),
+                    }
+                    last = Some((*target, name.clone()));
+                    name
+                }
+            };
+            records.push(Srv { priority: 0, weight: set.weight, port: *port, target: name });
+        }
+        self.add(self.zone.config().ttl, RData::Srv(records))
+    }
+
+    /// An endpoint's SRV records lead to itself.
+    fn host(&mut self, names: &ServiceNames, host: &Host, qtype: RecordType) -> Taken {
+        let ttl = self.zone.config().ttl;
+        match qtype {
+            RecordType::A => self.add(ttl, RData::A(Set::Own(host.v4.clone()))),
+            RecordType::AAAA => self.add(ttl, RData::Aaaa(own6(host))),
+            RecordType::SRV => {
+                let Some(target) = service_name(&names.key, Some(&host.label), &self.suffix) else {
+                    return NODATA;
+                };
+                let records: Vec<Srv> = (host.ports.iter())
+                    .map(|port| Srv { priority: 0, weight: host.weight, port: *port, target: target.clone() })
+                    .collect();
+                if !records.is_empty() {
+                    self.add_glue(&target, Set::Own(host.v4.clone()), own6(host));
+                }
+                self.add(ttl, RData::Srv(records))
+            }
+            _ => NODATA,
+        }
+    }
+
+    fn pod(&mut self, ip: std::net::IpAddr, qtype: RecordType) -> Taken {
+        use std::net::IpAddr::{V4, V6};
+        let ttl = self.zone.config().ttl;
+        let v4 = Set::Own(if let V4(ip) = ip { SmallVec::from_iter([ip]) } else { SmallVec::new() });
+        let v6 = Set::Own(if let V6(ip) = ip { SmallVec::from_iter([ip]) } else { SmallVec::new() });
+        match qtype {
+            RecordType::A => self.add(ttl, RData::A(v4)),
+            RecordType::AAAA => self.add(ttl, RData::Aaaa(v6)),
+            RecordType::SRV => {
+                let owner = self.owner.clone();
+                self.add_glue(&owner, v4, v6);
+                self.add(ttl, RData::Srv(vec![Srv { priority: 0, weight: 100, port: 0, target: owner }]))
+            }
+            _ => NODATA,
+        }
+    }
+
+    fn name_servers(&mut self) -> Taken {
+        let servers = self.zone.name_servers();
+        let mut names = Vec::new();
+        for server in servers.iter() {
+            let name = match &server.name {
+                NameServerName::Default => below(["ns", "dns"], &self.suffix),
+                NameServerName::Service { service, host } => {
+                    service_name(service, host.as_deref(), &self.suffix)
+                }
+            };
+            let Some(name) = name else { continue };
+            let (v4, v6) = (server.v4.as_slice().into(), server.v6.as_slice().into());
+            self.add_glue(&name, Set::Own(v4), Set::Own(SmallVec::<[_; 2]>::from_slice(v6)));
+            names.push(name);
+        }
+        self.add(self.zone.config().ttl, RData::Ns(names))
+    }
+
+    fn add_glue(&mut self, owner: &Name, v4: Set<std::net::Ipv4Addr>, v6: Set<std::net::Ipv6Addr>) {
+        let ttl = self.zone.config().ttl;
+        for data in [RData::A(v4), RData::Aaaa(v6)] {
+            if !data.is_empty() {
+                self.resolved.additional.push(RrSet { owner: owner.clone(), ttl, data });
+            }
+        }
+    }
+
+    fn add_soa(&mut self) {
+        let soa = self.soa();
+        self.resolved.authority.push(soa);
+    }
+
+    fn soa(&self) -> RrSet {
+        let ttl = self.zone.config().ttl;
+        let name = |labels: &[&str]| {
+            below(labels.iter().copied(), &self.suffix).unwrap_or_else(|| self.suffix.clone())
+        };
+        RrSet {
+            owner: self.suffix.clone(),
+            ttl: ttl.min(300),
+            data: RData::Soa {
+                mname: name(&["ns", "dns"]),
+                rname: name(&["hostmaster"]),
+                serial: self.zone.serial(),
+                minimum: ttl,
+            },
+        }
+    }
+}
+
+/// What endpoints that are domain names answer to.
+fn is_address_or_alias(qtype: RecordType) -> bool {
+    matches!(qtype, RecordType::A | RecordType::AAAA | RecordType::CNAME)
+}
+
+fn own6(host: &Host) -> Set<std::net::Ipv6Addr> {
+    Set::Own(SmallVec::from_slice(&host.v6))
+}
+
+fn unique<'a, T: Copy + Ord + 'a>(items: impl Iterator<Item = &'a T>) -> SmallVec<[T; 2]> {
+    let mut all: SmallVec<[T; 2]> = items.copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// `[<host>.]<service>.<namespace>.svc.<zone>`
+fn service_name(service: &Key, host: Option<&str>, zone: &Name) -> Option<Name> {
+    let labels = host.into_iter().chain([service.name.as_str(), service.namespace.as_str(), "svc"]);
+    below(labels, zone)
+}
+
+/// A name below a zone; `None` where it would be too long to be one.
+fn below<'a>(labels: impl IntoIterator<Item = &'a str>, zone: &Name) -> Option<Name> {
+    let labels = Name::from_labels(labels.into_iter().map(str::as_bytes)).ok()?;
+    labels.append_domain(zone).ok()
+}

@@ -1,0 +1,189 @@
+//! PTR records: which names an address leads to.
+//!
+//! An address belongs to several Services at once (every Service that selects the pod), so the RRset of one address is
+//! joined from what each Service says, and edited in place under its own entry: a reader has the old set or the new one.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use callsign_shared::name::{Key, Name as Text};
+use dashmap::DashMap;
+use indexmap::IndexMap;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::service::ServiceNames;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// A name that an address leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pointer {
+    /// The endpoint's label; `None` where the address is a Service's own. Those come first.
+    pub host: Option<Text>,
+    /// The Service.
+    pub service: Arc<Key>,
+}
+
+/// The names of one address, sorted.
+pub type Pointers = SmallVec<[Pointer; 1]>;
+
+/// All addresses with names.
+#[derive(Debug, Default)]
+pub(super) struct Reverse {
+    pointers: DashMap<IpAddr, Pointers, Hasher>,
+    /// The same addresses in their order, which is that of the reverse tree: tells whether a name has names below it.
+    present: RwLock<BTreeSet<IpAddr>>,
+}
+
+impl Reverse {
+    /// The PTR records of an address. A Service's own address leads to one Service only; an endpoint's leads to the
+    /// endpoint under every Service that has it.
+    pub(super) fn get(&self, ip: IpAddr) -> Option<Pointers> {
+        let pointers = self.pointers.get(&ip)?;
+        match pointers.first()? {
+            own if own.host.is_none() => Some(Pointers::from_iter([own.clone()])),
+            _ => Some(pointers.clone()),
+        }
+    }
+
+    /// Whether any address is in the range.
+    pub(super) fn any(&self, first: IpAddr, last: IpAddr) -> bool {
+        self.present.read().range(first..=last).next().is_some()
+    }
+
+    /// Replaces what one Service says. Touches only addresses about which it says something else than before.
+    pub(super) fn replace(&self, service: &Arc<Key>, old: Option<&ServiceNames>, new: Option<&ServiceNames>) {
+        let mut said: IndexMap<IpAddr, (Labels<'_>, Labels<'_>), Hasher> = IndexMap::default();
+        for (ip, label) in old.into_iter().flat_map(ServiceNames::pointers) {
+            said.entry(ip).or_default().0.push(label);
+        }
+        for (ip, label) in new.into_iter().flat_map(ServiceNames::pointers) {
+            said.entry(ip).or_default().1.push(label);
+        }
+        for (ip, (before, now)) in said {
+            if before != now {
+                self.edit(ip, service, &now);
+            }
+        }
+    }
+
+    fn edit(&self, ip: IpAddr, service: &Arc<Key>, labels: &[Option<&Text>]) {
+        if !labels.is_empty() {
+            self.present.write().insert(ip);
+        }
+        let mut entry = self.pointers.entry(ip).or_default();
+        entry.retain(|pointer| pointer.service != *service);
+        entry.extend(
+            labels.iter().map(|label| Pointer { host: label.cloned(), service: Arc::clone(service) }),
+        );
+        entry.sort_unstable();
+        let empty = entry.is_empty();
+        entry.shrink_to_fit();
+        drop(entry);
+        if empty {
+            self.pointers.remove(&ip);
+            self.present.write().remove(&ip);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot(&self) -> std::collections::BTreeMap<IpAddr, Vec<Pointer>> {
+        assert_eq!(self.present.read().len(), self.pointers.len());
+        self.pointers.iter().map(|entry| (*entry.key(), entry.value().to_vec())).collect()
+    }
+}
+
+type Labels<'a> = SmallVec<[Option<&'a Text>; 2]>;
+
+/// What a name below `in-addr.arpa` or `ip6.arpa` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Range {
+    /// One address.
+    One(IpAddr),
+    /// All addresses from the first to the last: the name is an inner node of the tree.
+    Many(IpAddr, IpAddr),
+    /// None: the labels are not those of an address.
+    Nothing,
+}
+
+/// Reads the labels of a reverse name, from the root down, without `arpa` and the tree's label.
+pub(super) fn read_v4<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
+    let mut octets: SmallVec<[u8; 4]> = SmallVec::new();
+    for label in labels {
+        let Some(octet) = decimal(label).filter(|_| octets.len() < 4) else { return Range::Nothing };
+        octets.push(octet);
+    }
+    let filled = |filler| {
+        let mut all = octets.iter().copied().chain(std::iter::repeat(filler));
+        IpAddr::V4(Ipv4Addr::from(std::array::from_fn(|_| all.next().unwrap_or_default())))
+    };
+    match octets.len() {
+        4 => Range::One(filled(0)),
+        _ => Range::Many(filled(0), filled(255)),
+    }
+}
+
+/// As [`read_v4`], for `ip6.arpa` (RFC 3596 2.5).
+pub(super) fn read_v6<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
+    let (mut bits, mut count) = (0_u128, 0_u32);
+    for label in labels {
+        let nibble = match label {
+            [digit] => char::from(*digit).to_digit(16),
+            _ => None,
+        };
+        let Some(nibble) = nibble.filter(|_| count < 32) else { return Range::Nothing };
+        bits = bits << 4 | u128::from(nibble);
+        count += 1;
+    }
+    let missing = (32 - count) * 4;
+    let first = bits.checked_shl(missing).unwrap_or_default();
+    let last = first | u128::MAX.checked_shr(128 - missing).unwrap_or_default();
+    let ip = |bits| IpAddr::V6(Ipv6Addr::from(bits));
+    if count == 32 { Range::One(ip(bits)) } else { Range::Many(ip(first), ip(last)) }
+}
+
+/// An octet as it is written in reverse names: no leading zeros, or one address would have several names.
+fn decimal(label: &[u8]) -> Option<u8> {
+    if label.first() == Some(&b'0') && label.len() > 1 {
+        return None;
+    }
+    std::str::from_utf8(label).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(text: &str) -> Range {
+        read_v4(text.split('.').filter(|label| !label.is_empty()).rev().map(str::as_bytes))
+    }
+
+    fn v6(text: &str) -> Range {
+        read_v6(text.split('.').filter(|label| !label.is_empty()).rev().map(str::as_bytes))
+    }
+
+    fn range(first: &str, last: &str) -> Range {
+        Range::Many(first.parse().unwrap(), last.parse().unwrap())
+    }
+
+    #[test]
+    fn reverse_names_are_addresses_or_ranges() {
+        assert_eq!(v4("4.3.2.1"), Range::One("1.2.3.4".parse().unwrap()));
+        assert_eq!(v4("2.1"), range("1.2.0.0", "1.2.255.255"));
+        assert_eq!(v4(""), range("0.0.0.0", "255.255.255.255"));
+        for odd in ["5.4.3.2.1", "256.1", "01.1", "a.1", "+1.1", "-.1"] {
+            assert_eq!(v4(odd), Range::Nothing, "{odd}");
+        }
+        let full = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f";
+        assert_eq!(v6(full), Range::One("fd00::1".parse().unwrap()));
+        assert_eq!(v6("0.0.d.f"), range("fd00::", "fd00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+        assert_eq!(v6(""), range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+        assert_eq!(v6(&format!("1.{full}")), Range::Nothing);
+        assert_eq!(v6("10.f"), Range::Nothing);
+        assert_eq!(v6("g.f"), Range::Nothing);
+    }
+}

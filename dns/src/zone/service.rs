@@ -1,0 +1,424 @@
+//! All names of one Service, as RRsets that are ready to be copied.
+//!
+//! ```text
+//!   <service>                       own     A, AAAA, SRV, or CNAME
+//!   _<port>._<protocol>.<service>   ports   A, AAAA, SRV
+//!   <hostname>.<service>            hosts   A, AAAA, SRV of one endpoint
+//! ```
+//!
+//! They are one value, replaced as a whole: a reader sees all of a Service's names as they were or as they are now, so an
+//! SRV never names a host that has no address. Names inside are relative to the zone; several zones share them.
+//!
+//! The schema is the DNS-Based Service Discovery specification 1.1.0 of Kubernetes, with the answers CoreDNS gives where
+//! it is silent: endpoints of every Service have names, ports are answered for addresses too.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use callsign_shared::{
+    index::{Published, ServiceView},
+    name::{Key, Name as Text},
+    object::{ClusterIp, EndpointPort, Protocol, Service, SliceAddress},
+};
+use compact_str::format_compact;
+use hickory_proto::rr::Name;
+use smallvec::SmallVec;
+
+use super::config::ZoneConfig;
+
+/// The names of one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceNames {
+    /// The Service's key; its parts are labels of every name.
+    pub key: Arc<Key>,
+    /// What the Service is to DNS.
+    pub kind: Kind,
+    /// What is at the Service's own name.
+    pub own: Node,
+    /// Named ports, in the order of name and protocol.
+    pub ports: Box<[PortNames]>,
+    /// Endpoints by their label under the Service, in the order of those labels.
+    pub hosts: Box<[Host]>,
+    /// Endpoints that are a domain name (slices of type FQDN): label and target.
+    pub aliases: Box<[(Text, Name)]>,
+}
+
+/// What a Service is to DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It has cluster IPs, which answer for it.
+    ClusterIp,
+    /// Its endpoints answer for it.
+    Headless,
+    /// It is an alias of another name and has no names below.
+    External(Name),
+    /// It has no names, only PTR records that lead to it: it is empty and such Services are ignored, or it is gone and
+    /// its slices are not.
+    Hidden,
+}
+
+/// The RRsets at one owner name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// A records, sorted, each once.
+    pub v4: Arc<[Ipv4Addr]>,
+    /// AAAA records, sorted, each once.
+    pub v6: Arc<[Ipv6Addr]>,
+    /// SRV records.
+    pub srv: SrvSet,
+    /// The name's endpoints are domain names and this is the first of them.
+    pub alias: Option<Name>,
+}
+
+/// SRV records of one owner name. All have priority 0 and the same weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SrvSet {
+    /// The weight: a hundred shared by everything that was found, before equal records became one.
+    pub weight: u16,
+    /// Target and port, sorted, each once.
+    pub records: Box<[(Target, u16)]>,
+}
+
+/// Where an SRV record leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// To the Service's own name.
+    Own,
+    /// To an endpoint: an index of [`ServiceNames::hosts`].
+    Host(u32),
+}
+
+/// What is at `_<name>._<protocol>` under the Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortNames {
+    /// The port's name, in lower case.
+    pub name: Text,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The records.
+    pub node: Node,
+}
+
+/// What is at the name of one endpoint. SRV records lead to the name itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The label: the endpoint's hostname, or its address with dashes.
+    pub label: Text,
+    /// A records; several where endpoints share a hostname.
+    pub v4: SmallVec<[Ipv4Addr; 2]>,
+    /// AAAA records.
+    pub v6: SmallVec<[Ipv6Addr; 1]>,
+    /// Ports of SRV records, sorted, each once.
+    pub ports: SmallVec<[u16; 4]>,
+    /// Their weight.
+    pub weight: u16,
+}
+
+impl ServiceNames {
+    /// The names of a Service, if it has any.
+    pub(super) fn build(config: &ZoneConfig, view: &ServiceView) -> Option<Self> {
+        if !is_label(&view.key.name) || !is_label(&view.key.namespace) {
+            return None;
+        }
+        let view = &*select(config, view)?;
+        let published = if config.endpoints { view.published(config.source) } else { Vec::new() };
+        let endpoints = Endpoints::gather(config, &published);
+        let mut names = Self {
+            key: Arc::new(view.key.clone()),
+            kind: Kind::Hidden,
+            own: Node::default(),
+            ports: Box::default(),
+            hosts: Box::default(),
+            aliases: Box::default(),
+        };
+        match &view.service {
+            Some(service) if service.is_external() => {
+                if let Some(target) = external_target(service) {
+                    names.kind = Kind::External(target);
+                }
+            }
+            Some(service) => match &service.cluster_ip {
+                ClusterIp::Addresses(ips) => {
+                    names.own =
+                        own_node(ips, service.ports.iter().map(|port| port.port), service.ports.is_empty());
+                    if !(config.ignore_empty_service && published.is_empty()) {
+                        names.kind = Kind::ClusterIp;
+                        names.ports = service_ports(service, ips);
+                        names.aliases = endpoints.aliases.clone();
+                    }
+                }
+                ClusterIp::Headless if !published.is_empty() => {
+                    names.kind = Kind::Headless;
+                    names.own = endpoints.own(&published);
+                    names.ports = endpoints.ports(&published);
+                    names.aliases = endpoints.aliases.clone();
+                }
+                ClusterIp::Headless | ClusterIp::Unset => {}
+            },
+            None => {}
+        }
+        names.hosts = endpoints.hosts;
+        (names.kind != Kind::Hidden || names.pointers().next().is_some()).then_some(names)
+    }
+
+    /// The endpoint of this label.
+    pub fn host(&self, label: &str) -> Option<usize> {
+        self.hosts.binary_search_by(|host| host.label.as_str().cmp(label)).ok()
+    }
+
+    /// The addresses that have PTR records because of this Service: its own (no label), and its endpoints'.
+    pub(super) fn pointers(&self) -> impl Iterator<Item = (IpAddr, Option<&Text>)> + '_ {
+        // A headless Service's own name has its endpoints' addresses, which point to the endpoints.
+        let own = (self.kind != Kind::Headless).then_some(&self.own);
+        let own = own.into_iter().flat_map(|own| ips(&own.v4, &own.v6).map(|ip| (ip, None)));
+        let hosts =
+            self.hosts.iter().flat_map(|host| ips(&host.v4, &host.v6).map(|ip| (ip, Some(&host.label))));
+        own.chain(hosts)
+    }
+}
+
+/// Both families in one.
+pub(super) fn ips<'a>(v4: &'a [Ipv4Addr], v6: &'a [Ipv6Addr]) -> impl Iterator<Item = IpAddr> + 'a {
+    v4.iter().copied().map(IpAddr::V4).chain(v6.iter().copied().map(IpAddr::V6))
+}
+
+/// Whether a text can be a label of a name in this zone. It is compared in lower case.
+pub(super) fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+/// The view as far as the configured labels let it be seen; `None` when nothing is left.
+fn select<'a>(config: &ZoneConfig, view: &'a ServiceView) -> Option<std::borrow::Cow<'a, ServiceView>> {
+    use std::borrow::Cow;
+    let Some(selector) = &config.labels else { return Some(Cow::Borrowed(view)) };
+    let mut seen = view.clone();
+    seen.service = seen.service.filter(|service| selector.matches(&service.meta.labels));
+    Arc::make_mut(&mut seen.slices).retain(|slice| selector.matches(&slice.meta.labels));
+    (seen.service.is_some() || !seen.slices.is_empty()).then_some(Cow::Owned(seen))
+}
+
+/// The name an ExternalName Service stands for. An address is no name, though it looks like one.
+fn external_target(service: &Service) -> Option<Name> {
+    if service.external_name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    domain(&service.external_name)
+}
+
+fn domain(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok().filter(|name| !name.is_root())?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+/// A hundred shared by `candidates`, at least one.
+fn weight(candidates: usize) -> u16 {
+    // The same arithmetic as CoreDNS's, so that rounding never differs.
+    let share = 100.0 / (candidates.max(1) * 100) as f64 * 100.0;
+    (share as u16).max(1)
+}
+
+fn number(port: i32) -> Option<u16> {
+    u16::try_from(port).ok()
+}
+
+// === Services with cluster IPs ===
+
+fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portless: bool) -> Node {
+    let mut records: Vec<(Target, u16)> = ports.filter_map(number).map(|port| (Target::Own, port)).collect();
+    let candidates = ips.len() * if portless { 1 } else { records.len() };
+    records.sort_unstable();
+    records.dedup();
+    let srv = SrvSet { weight: weight(candidates), records: records.into() };
+    let (v4, v6) = split(ips.iter().copied());
+    Node { v4: v4.into(), v6: v6.into(), srv, alias: None }
+}
+
+fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
+    let mut ports: BTreeMap<(Text, Protocol), Vec<i32>> = BTreeMap::new();
+    for port in &service.ports {
+        let name = port.name.to_ascii_lowercase();
+        if is_label(&name) {
+            ports.entry((name.into(), port.protocol)).or_default().push(port.port);
+        }
+    }
+    let node = |numbers: Vec<i32>| own_node(ips, numbers.into_iter(), false);
+    ports
+        .into_iter()
+        .map(|((name, protocol), numbers)| PortNames { name, protocol, node: node(numbers) })
+        .collect()
+}
+
+fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for ip in ips {
+        match ip {
+            IpAddr::V4(ip) => v4.push(ip),
+            IpAddr::V6(ip) => v6.push(ip),
+        }
+    }
+    v4.sort_unstable();
+    v4.dedup();
+    v6.sort_unstable();
+    v6.dedup();
+    (v4, v6)
+}
+
+// === Endpoints ===
+
+/// The endpoints of a Service under their labels.
+struct Endpoints {
+    hosts: Box<[Host]>,
+    aliases: Box<[(Text, Name)]>,
+    /// For each published address its host; `None` for a domain name.
+    host_of: Vec<Option<u32>>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    v4: SmallVec<[Ipv4Addr; 2]>,
+    v6: SmallVec<[Ipv6Addr; 1]>,
+    ports: SmallVec<[u16; 4]>,
+    candidates: usize,
+}
+
+impl Endpoints {
+    fn gather(config: &ZoneConfig, published: &[Published<'_>]) -> Self {
+        let mut gathered: BTreeMap<Text, Gathered> = BTreeMap::new();
+        let mut aliases: BTreeMap<Text, Name> = BTreeMap::new();
+        let labels: Vec<Text> = published.iter().map(|one| host_label(config, one)).collect();
+        for (one, label) in published.iter().zip(&labels) {
+            let host = match &one.address {
+                SliceAddress::Ip(ip) => {
+                    let host = gathered.entry(label.clone()).or_default();
+                    match ip {
+                        IpAddr::V4(ip) => host.v4.push(*ip),
+                        IpAddr::V6(ip) => host.v6.push(*ip),
+                    }
+                    host
+                }
+                SliceAddress::Name(name) => {
+                    if let Some(target) = domain(name).filter(|_| is_label(label)) {
+                        aliases.entry(label.clone()).or_insert(target);
+                    }
+                    continue;
+                }
+            };
+            host.candidates += one.ports.len().max(1);
+            host.ports.extend(one.ports.iter().filter_map(|port| port.port).filter_map(number));
+        }
+        aliases.retain(|label, _| !gathered.contains_key(label));
+        let hosts: Box<[Host]> = gathered.into_iter().map(|(label, host)| host.finish(label)).collect();
+        let find = |label: &Text| hosts.binary_search_by(|host| host.label.cmp(label)).ok();
+        let host_of = (published.iter().zip(&labels))
+            .map(|(one, label)| match one.address {
+                SliceAddress::Ip(_) => find(label).and_then(|at| u32::try_from(at).ok()),
+                SliceAddress::Name(_) => None,
+            })
+            .collect();
+        Self { hosts, aliases: aliases.into_iter().collect(), host_of }
+    }
+
+    /// The records at a headless Service's own name.
+    fn own(&self, published: &[Published<'_>]) -> Node {
+        let mut found = Found::default();
+        for (one, host) in published.iter().zip(&self.host_of) {
+            found.candidates += one.ports.len().max(1);
+            found.add_address(&one.address);
+            for port in one.ports {
+                found.add_port(*host, port);
+            }
+        }
+        found.finish()
+    }
+
+    /// The records at a headless Service's named ports: of the endpoints that have the port.
+    fn ports(&self, published: &[Published<'_>]) -> Box<[PortNames]> {
+        let mut ports: BTreeMap<(Text, Protocol), Found> = BTreeMap::new();
+        for (one, host) in published.iter().zip(&self.host_of) {
+            for port in one.ports {
+                let name = port.name.as_deref().unwrap_or_default().to_ascii_lowercase();
+                if !is_label(&name) {
+                    continue;
+                }
+                let found = ports.entry((name.into(), port.protocol)).or_default();
+                found.candidates += 1;
+                found.add_address(&one.address);
+                found.add_port(*host, port);
+            }
+        }
+        let named = ports.into_iter();
+        named.map(|((name, protocol), found)| PortNames { name, protocol, node: found.finish() }).collect()
+    }
+}
+
+impl Gathered {
+    fn finish(mut self, label: Text) -> Host {
+        self.v4.sort_unstable();
+        self.v4.dedup();
+        self.v6.sort_unstable();
+        self.v6.dedup();
+        self.ports.sort_unstable();
+        self.ports.dedup();
+        Host { label, v4: self.v4, v6: self.v6, ports: self.ports, weight: weight(self.candidates) }
+    }
+}
+
+/// Records of one name while they are found.
+#[derive(Default)]
+struct Found {
+    ips: Vec<IpAddr>,
+    names: Vec<Name>,
+    srv: Vec<(Target, u16)>,
+    candidates: usize,
+}
+
+impl Found {
+    fn add_address(&mut self, address: &SliceAddress) {
+        match address {
+            SliceAddress::Ip(ip) => self.ips.push(*ip),
+            SliceAddress::Name(name) => self.names.extend(domain(name)),
+        }
+    }
+
+    fn add_port(&mut self, host: Option<u32>, port: &EndpointPort) {
+        if let (Some(host), Some(port)) = (host, port.port.and_then(number)) {
+            self.srv.push((Target::Host(host), port));
+        }
+    }
+
+    fn finish(mut self) -> Node {
+        self.srv.sort_unstable();
+        self.srv.dedup();
+        let (v4, v6) = split(self.ips.into_iter());
+        // A CNAME stands alone at its name (RFC 2181 10.1): addresses go before it, and one of several is chosen.
+        let alias = self.names.into_iter().min().filter(|_| v4.is_empty() && v6.is_empty());
+        let srv = SrvSet { weight: weight(self.candidates), records: self.srv.into() };
+        Node { v4: v4.into(), v6: v6.into(), srv, alias }
+    }
+}
+
+/// The label of an endpoint: its hostname, else (when asked for) its pod's name, else its address with dashes.
+fn host_label(config: &ZoneConfig, endpoint: &Published<'_>) -> Text {
+    let pod = endpoint.target.filter(|_| config.endpoint_pod_names);
+    let mut given = endpoint.hostname.into_iter().chain(pod);
+    // A pod's name may have dots and 253 bytes; such a name is no label.
+    given.find(|text| is_label(text)).cloned().unwrap_or_else(|| match &endpoint.address {
+        SliceAddress::Ip(ip) => dashed(*ip),
+        SliceAddress::Name(name) => Text::from(name.to_ascii_lowercase().replace('.', "-")),
+    })
+}
+
+/// An address as a label. A label must not end in a dash, so `fd00::` is `fd00--0`.
+fn dashed(ip: IpAddr) -> Text {
+    let text = format_compact!("{ip}");
+    let mut label: Text = text.chars().map(|c| if matches!(c, '.' | ':') { '-' } else { c }).collect();
+    if label.ends_with('-') {
+        label.push('0');
+    }
+    label
+}
