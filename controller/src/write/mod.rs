@@ -1,0 +1,5 @@
+//! Writes.
+
+mod body;
+
+pub use body::Body;
