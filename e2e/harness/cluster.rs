@@ -151,6 +151,12 @@ impl Cluster {
     }
 }
 
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("namespace", &self.client.default_namespace()).finish_non_exhaustive()
+    }
+}
+
 fn resource(kind: Kind) -> ApiResource {
     let info = kind.info();
     let gvk = GroupVersionKind::gvk(info.group, info.version, info.name);
