@@ -44,6 +44,8 @@ fn kubernetes(store: &Store, by: &WriteOptions) -> Result<(), ApiError> {
             "sessionAffinity": "None",
         },
     });
+    // Its address is kept from everybody else.
+    store.lock().allocator.release(&service);
     store.create(Kind::Service, "default", service, by)?;
     let endpoints = json!({
         "apiVersion": "v1",
