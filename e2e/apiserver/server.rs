@@ -49,6 +49,7 @@ impl ApiServer {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         super::boot::boot(&store, &options).map_err(io::Error::other)?;
+        super::actors::boot(&store, &options).map_err(io::Error::other)?;
         super::actors::start(&store, &options, &stop, &tasks);
         let http = Arc::new(Http {
             store: Arc::clone(&store),

@@ -24,6 +24,7 @@ use super::rules::value::set;
 pub struct Store {
     state: Mutex<State>,
     bells: Vec<watch::Sender<u64>>,
+    any_bell: watch::Sender<u64>,
     faults: Arc<Faults>,
 }
 
@@ -55,7 +56,7 @@ impl Store {
         let shelves = KINDS.iter().map(|_| shelf()).collect();
         let state = State { version: 1, shelves, allocator: Allocator::new() };
         let bells = KINDS.iter().map(|_| watch::Sender::new(0)).collect();
-        Self { state: Mutex::new(state), bells, faults }
+        Self { state: Mutex::new(state), bells, any_bell: watch::Sender::new(0), faults }
     }
 
     /// The newest version.
@@ -143,6 +144,11 @@ impl Store {
         self.bells[kind as usize].subscribe()
     }
 
+    /// Rings at every commit.
+    pub(super) fn any_bell(&self) -> watch::Receiver<u64> {
+        self.any_bell.subscribe()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         // Expired versions end one above the newest, so that a client that lists again gets past them.
@@ -178,6 +184,7 @@ impl Store {
         let lost = self.faults.on_commit(kind, version);
         state.shelf_mut(kind).log.push(Event { change, object, previous, at: Instant::now(), lost });
         self.bells[kind as usize].send_replace(version);
+        self.any_bell.send_replace(version);
     }
 }
 

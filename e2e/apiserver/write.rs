@@ -245,7 +245,7 @@ impl Store {
             return Err(ApiError::not_found(kind, &key.name));
         }
         let live_value = live.as_ref().map(|object| &object.value);
-        let now = commit::now();
+        let now = now();
         let merged = apply::apply(kind, live_value, &applied, &options.manager, force, &now, part.as_str())?;
         let mut new = merged;
         defaults::defaults(kind, &mut new);
