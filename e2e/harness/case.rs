@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answers::{Exchange, Recording};
+
 /// A scenario of `e2e/cases`, or a variant of one.
 #[derive(Debug, Deserialize)]
 pub struct Case {
@@ -47,26 +49,6 @@ pub enum Step {
     Delete(Value),
     /// Wait until nothing changes any more.
     Settle,
-}
-
-/// A question and its answer.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct Exchange {
-    /// The name asked for, with its dot.
-    pub name: String,
-    /// The type: `A`, `TYPE65`, …
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// `NOERROR`, `NXDOMAIN`, …
-    pub rcode: String,
-    /// The flags that are set, by their mnemonics: `QR AA RD`.
-    pub flags: String,
-    /// `owner ttl TYPE rdata`, sorted.
-    pub answer: Vec<String>,
-    /// The same for the authority section, with SERIAL for a SOA's serial.
-    pub authority: Vec<String>,
-    /// The same for the additional section, without OPT.
-    pub additional: Vec<String>,
 }
 
 impl TryFrom<Vec<Value>> for Step {
@@ -126,15 +108,25 @@ impl Case {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
+    /// The objects its steps apply.
+    pub fn applied(&self) -> impl Iterator<Item = &Value> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Apply(object) => Some(object),
+            Step::Delete(_) | Step::Settle => None,
+        })
+    }
+
+    /// The recorded answers, and what is wanted in the place of wrong ones.
+    pub fn recording(&self) -> Recording {
+        Recording::new(self.applied(), &self.dns)
+    }
+
     /// The namespaces its steps create: the ones it owns.
     pub fn namespaces(&self) -> Vec<String> {
-        let created = self.steps.iter().filter_map(|step| match step {
-            Step::Apply(object) if object.get("kind").and_then(Value::as_str) == Some("Namespace") => {
-                object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned)
-            }
-            _ => None,
-        });
-        created.collect()
+        let namespaces =
+            self.applied().filter(|object| object.get("kind").and_then(Value::as_str) == Some("Namespace"));
+        let names = namespaces.filter_map(|object| object.pointer("/metadata/name")?.as_str());
+        names.map(str::to_owned).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here knows Callsign's code: the tests see a process, an API server and sockets, so the same suite runs against
 //! a cluster (`CALLSIGN_E2E_KUBECONFIG`) and could run against any other implementation.
 
+pub mod answers;
 pub mod build;
 pub mod case;
 pub mod cluster;

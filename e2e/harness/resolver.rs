@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use hickory_proto::{
-    op::{Edns, Message, Metadata, Query},
+    op::{Edns, Message, Metadata, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::TXT},
 };
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::case::Exchange;
+use super::answers::Exchange;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,9 +100,9 @@ pub fn question(name: &str, kind: &str, payload: Option<u16>) -> Result<Vec<u8>>
     message.metadata.id = fastrand::u16(..);
     message.metadata.recursion_desired = true;
     let kind: RecordType = kind.parse().map_err(|_| anyhow::anyhow!("unknown type {kind}"))?;
-    let mut query = Query::query(Name::from_ascii(name)?, kind);
-    query.name.set_fqdn(true);
-    message.add_query(query);
+    // Labels as they are: recorded names have characters that the text form would escape.
+    let labels = name.trim_end_matches('.').split('.').map(str::as_bytes);
+    message.add_query(Query::query(Name::from_labels(labels)?, kind));
     if let Some(payload) = payload {
         let mut edns = Edns::new();
         edns.set_max_payload(payload);
@@ -112,19 +112,27 @@ pub fn question(name: &str, kind: &str, payload: Option<u16>) -> Result<Vec<u8>>
 }
 
 fn render(name: &str, kind: &str, reply: &Message) -> Exchange {
-    let lines = |records: &[Record]| {
-        let mut lines: Vec<String> = records.iter().map(line).collect();
-        lines.sort();
-        lines
-    };
+    let lines = |records: &[Record]| records.iter().map(line).collect();
     Exchange {
         name: name.to_owned(),
         kind: kind.to_owned(),
-        rcode: format!("{:?}", reply.metadata.response_code).to_uppercase(),
+        rcode: rcode(reply.metadata.response_code),
         flags: flags(&reply.metadata),
         answer: lines(&reply.answers),
         authority: lines(&reply.authorities),
         additional: lines(&reply.additionals),
+    }
+}
+
+fn rcode(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::NoError => "NOERROR".to_owned(),
+        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -150,7 +158,7 @@ fn line(record: &Record) -> String {
         RData::TXT(text) => quoted(text),
         data => data.to_string(),
     };
-    format!("{} {} {} {data}", record.name, record.ttl, record.record_type())
+    format!("{} {} {} {data}", record.name.to_ascii(), record.ttl, record.record_type())
 }
 
 fn quoted(text: &TXT) -> String {

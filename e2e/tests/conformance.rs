@@ -1,0 +1,150 @@
+//! Every recorded case: the objects the controllers write and the answers DNS gives, through an API server and over
+//! sockets, compared with what Kubernetes and CoreDNS made of the same objects.
+//!
+//! All scenarios are loaded into one cluster; each is then a test of its own. With `CALLSIGN_E2E_KUBECONFIG` set the
+//! cluster is that one's; its own endpoint controllers must be off.
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
+
+use anyhow::{Result, bail};
+use callsign_e2e::{
+    apiserver::{Options, kind::Kind},
+    harness::{
+        answers::Exchange,
+        case::Case,
+        objects,
+        resolver::Resolver,
+        world::{World, eventually},
+    },
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::{Handle, Runtime};
+
+/// The recorded server's settings. The machine it ran on had this address, which a scenario happens to use too.
+const SETTINGS: [&str; 6] = ["--pods", "insecure", "--ttl", "30", "--own-address", "192.0.2.2"];
+
+/// Variants whose setting is a flag; the others need a Corefile.
+const VARIANTS: [(&str, [&str; 4]); 3] = [
+    ("pods-disabled", ["--pods", "disabled", "--ttl", "5"]),
+    ("pods-verified", ["--pods", "verified", "--ttl", "5"]),
+    ("ttl-5", ["--pods", "disabled", "--ttl", "5"]),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("no runtime: {error}"),
+    };
+    let cases = Case::all().expect("the recorded cases");
+    let variants = Case::variants().expect("the recorded variants");
+    // A list of the tests needs no cluster.
+    let worlds = (!arguments.list).then(|| runtime.block_on(Worlds::load(&cases)).expect("a cluster with every case"));
+    let worlds = Arc::new(worlds);
+    let mut trials = Vec::new();
+    for case in cases {
+        let case = Arc::new(case);
+        let name = case.scenario.clone();
+        trials.push(trial(&runtime, format!("{name}::objects"), &worlds, &case, objects_as_recorded));
+        trials.push(trial(&runtime, format!("{name}::answers"), &worlds, &case, answers_as_recorded));
+    }
+    for variant in variants {
+        let name = variant.variant.clone().unwrap_or_default();
+        if VARIANTS.iter().any(|(known, _)| *known == name) {
+            let variant = Arc::new(variant);
+            let name = format!("{}::answers::{name}", variant.scenario);
+            trials.push(trial(&runtime, name, &worlds, &variant, answers_as_recorded));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The processes end with their worlds.
+    drop(worlds);
+    conclusion.exit_code()
+}
+
+fn trial<F>(runtime: &Runtime, name: String, worlds: &Arc<Option<Worlds>>, case: &Arc<Case>, test: F) -> Trial
+where
+    F: AsyncFn(&Worlds, &Case) -> Result<()> + Send + 'static,
+{
+    let (worlds, case, runtime): (_, _, Handle) = (Arc::clone(worlds), Arc::clone(case), runtime.handle().clone());
+    Trial::test(name, move || {
+        let Some(worlds) = worlds.as_ref() else { return Err(Failed::from("no cluster")) };
+        runtime.block_on(test(worlds, &case)).map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+/// One cluster with every scenario in it, and a server for each setting.
+struct Worlds {
+    world: World,
+    variants: BTreeMap<String, Variant>,
+}
+
+/// A second server beside the same cluster, which makes no endpoints.
+struct Variant {
+    #[expect(dead_code, reason = "the process lives as long as this")]
+    callsign: callsign_e2e::harness::process::Callsign,
+    dns: std::net::SocketAddr,
+}
+
+impl Worlds {
+    async fn load(cases: &[Case]) -> Result<Self> {
+        let binary = Path::new(env!("CARGO_BIN_EXE_callsign"));
+        let world = World::of_environment(binary, Options::default(), &SETTINGS).await?;
+        for case in cases {
+            world.cluster.play(&case.prelude).await?;
+            world.cluster.play(&case.steps).await?;
+        }
+        world.cluster.settle().await?;
+        let mut variants = BTreeMap::new();
+        for (name, settings) in VARIANTS {
+            let mut arguments = vec!["--controller", "off", "--own-address", "192.0.2.2"];
+            arguments.extend(settings);
+            let mut callsign = world.another(binary, &arguments)?;
+            let dns = callsign.address("dns").await?;
+            variants.insert(name.to_owned(), Variant { callsign, dns });
+        }
+        Ok(Self { world, variants })
+    }
+}
+
+async fn objects_as_recorded(worlds: &Worlds, case: &Case) -> Result<()> {
+    let namespaces = case.namespaces();
+    eventually("as recorded", async || {
+        let endpoints = worlds.world.cluster.list(Kind::Endpoints).await?;
+        let slices = worlds.world.cluster.list(Kind::EndpointSlice).await?;
+        let endpoints = objects::endpoints(&endpoints, &namespaces);
+        let slices = objects::slices(&slices, &namespaces);
+        let mut differences = objects::differences(&objects::canonical(&case.endpoints), &endpoints);
+        differences.extend(objects::differences(&objects::canonical(&case.slices), &slices));
+        if !differences.is_empty() {
+            bail!("{} differences:\n{}", differences.len(), differences.join("\n"));
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn answers_as_recorded(worlds: &Worlds, case: &Case) -> Result<()> {
+    let server = match &case.variant {
+        Some(variant) => worlds.variants.get(variant).map_or(worlds.world.dns, |variant| variant.dns),
+        None => worlds.world.dns,
+    };
+    let resolver = Resolver::new(server).await?;
+    let recording = case.recording();
+    eventually("as recorded", async || {
+        let mut differences = Vec::new();
+        for question in &case.dns {
+            let wanted = recording.wanted(question);
+            let found: Exchange = resolver.ask(&question.name, &question.kind).await?.lower_data();
+            if found != wanted {
+                differences.push(format!("wanted {wanted:?}\n    found  {found:?}"));
+            }
+        }
+        if !differences.is_empty() {
+            let shown = differences.iter().take(5).cloned().collect::<Vec<_>>();
+            bail!("{} of {} answers differ:\n{}", differences.len(), case.dns.len(), shown.join("\n"));
+        }
+        Ok(())
+    })
+    .await
+}
