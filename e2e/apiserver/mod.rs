@@ -34,4 +34,4 @@ pub use object::{Key, Object};
 pub use options::{KubeletOptions, Options};
 pub use server::{ApiServer, Running};
 pub use store::{Scope, Store};
-pub use write::{Part, Patch, UnknownFields, WriteOptions, Written};
+pub use write::{Loaded, Part, Patch, UnknownFields, WriteOptions, Written};

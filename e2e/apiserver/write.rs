@@ -15,10 +15,12 @@ use super::rules::{apply, decode, defaults, patch, warnings};
 use super::store::Store;
 
 mod commit;
+mod load;
 mod name;
 mod special;
 
 pub(super) use commit::{may_go, now};
+pub use load::Loaded;
 pub(super) use special::{scale, set_condition};
 
 /// What comes with a write besides the object.

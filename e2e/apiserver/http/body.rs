@@ -1,4 +1,4 @@
-//! The bodies of requests: JSON or YAML, of a bounded size.
+//! The bodies of requests: JSON or YAML, now and then protobuf, of a bounded size.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use super::protobuf;
 use crate::apiserver::rules::ApiError;
 
 /// The limit of the real server.
@@ -32,6 +33,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> &str {
 pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
     match media_type(headers) {
         "application/json" | "" => parse_json(body),
+        protobuf::MEDIA_TYPE => protobuf::decode(body),
         "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(body),
         _ => Err(ApiError::unsupported_media_type(&["application/json", "application/yaml"])),
     }

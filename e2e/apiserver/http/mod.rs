@@ -26,6 +26,7 @@ mod form;
 mod list;
 mod openapi;
 mod params;
+mod protobuf;
 mod respond;
 mod review;
 mod route;

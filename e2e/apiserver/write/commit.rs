@@ -35,12 +35,12 @@ impl Store {
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
             remove(&mut new, &["metadata", field]);
         }
-        set(&mut new, &["metadata", "uid"], json!(uuid::Uuid::new_v4().to_string()));
-        set(&mut new, &["metadata", "creationTimestamp"], json!(now));
-        strategy::prepare_create(kind, &mut new);
         if track {
             apply::track_update(kind, None, &mut new, &options.manager, &now, "");
         }
+        set(&mut new, &["metadata", "uid"], json!(uuid::Uuid::new_v4().to_string()));
+        set(&mut new, &["metadata", "creationTimestamp"], json!(now));
+        strategy::prepare_create(kind, &mut new);
         let name = text(&new, &["metadata", "name"]).to_owned();
         if kind == Kind::Service {
             state

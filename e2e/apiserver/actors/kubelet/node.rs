@@ -27,7 +27,7 @@ pub(crate) fn make(store: &Store, index: usize, name: &str, zone: &str) -> Resul
     store.create(Kind::Node, "", node, &WriteOptions::by("kubelet"))?;
     let now = now();
     store.modify(Kind::Node, &Key::new("", name), Part::Status, "kubelet", |node| {
-        let resources = json!({ "cpu": "8", "memory": "16Gi", "pods": "10000" });
+        let resources = json!({ "cpu": "8", "memory": "16Gi", "pods": "110" });
         let condition = json!({
             "type": "Ready",
             "status": "True",
@@ -53,6 +53,13 @@ pub(crate) fn make(store: &Store, index: usize, name: &str, zone: &str) -> Resul
         });
         set(node, &["status"], status);
     })?;
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": name },
+        "spec": { "holderIdentity": name, "leaseDurationSeconds": 40 },
+    });
+    store.create(Kind::Lease, "kube-node-lease", lease, &WriteOptions::by("kubelet"))?;
     Ok(())
 }
 
