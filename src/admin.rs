@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use callsign_dns::Zone;
 use callsign_shared::watch::SyncState;
 use prometheus_client::{encoding::text, registry::Registry};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -26,6 +27,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Status {
     /// How far the watches are.
     pub(crate) sync: Arc<SyncState>,
+    /// The zone, where there is DNS: what has been listed is ready when it is answered.
+    pub(crate) zone: Option<Arc<Zone>>,
     /// Cancelled when the process begins to end: not ready from then on.
     pub(crate) ending: CancellationToken,
     /// All metrics.
@@ -83,7 +86,10 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
         }
         let unsynced = status.sync.unsynced();
         if unsynced.is_empty() {
-            return (StatusCode::OK, "OK".to_owned());
+            return match &status.zone {
+                Some(zone) if !zone.is_synced() => (StatusCode::SERVICE_UNAVAILABLE, "zone: loading\n".to_owned()),
+                _ => (StatusCode::OK, "OK".to_owned()),
+            };
         }
         let lines = unsynced.iter().map(|kind| format!("{kind}\n")).collect();
         (StatusCode::SERVICE_UNAVAILABLE, lines)

@@ -1,2 +1,61 @@
-//! x
-fn main() {}
+//! Callsign: Kubernetes' endpoint controllers and cluster DNS server, from one in-memory index.
+
+mod admin;
+mod args;
+mod client;
+mod engine;
+mod exit;
+mod log;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use exit::Exit;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            eprintln!("callsign: {exit}");
+            exit.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Exit> {
+    match cli.command {
+        Command::Version => {
+            println!("callsign {}", env!("CARGO_PKG_VERSION"));
+            return Ok(());
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "callsign", &mut std::io::stdout());
+            return Ok(());
+        }
+        _ => {}
+    }
+    log::start(&cli.log)?;
+    // There is one provider; it is only an error if somebody else had installed another.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::serve(args).await,
+            Command::Dns(args) => serve::dns(args).await,
+            Command::Controller(args) => serve::controller(args).await,
+            #[cfg(feature = "sandbox")]
+            Command::Sandbox(args) => sandbox::run(args).await,
+            Command::Version | Command::Completion { .. } => Ok(()),
+        }
+    })
+}

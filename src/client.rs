@@ -1,0 +1,45 @@
+//! The client of the Kubernetes API.
+
+use http::HeaderValue;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{args::ClusterArgs, exit::Exit};
+
+/// How servers and their audit logs know us; the writer of `managedFields` is derived from it.
+const USER_AGENT: &str = concat!("callsign/", env!("CARGO_PKG_VERSION"));
+
+/// A client for the cluster the arguments name. Nothing is asked yet: a cluster that cannot be reached now is waited for.
+///
+/// # Errors
+/// When the configuration cannot be read or there is none.
+pub(crate) async fn connect(args: &ClusterArgs) -> Result<Client, Exit> {
+    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+    let config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| {
+                Exit::configuration(anyhow::Error::new(error).context(format!("--kubeconfig {}", path.display())))
+            })?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Exit::configuration)?
+        }
+        None if args.context.is_some() => Config::from_kubeconfig(&options).await.map_err(Exit::configuration)?,
+        None => Config::infer().await.map_err(Exit::configuration)?,
+    };
+    client(config)
+}
+
+/// A client for a server without authentication.
+///
+/// # Errors
+/// When the address cannot be read.
+#[cfg(feature = "sandbox")]
+pub(crate) fn plain(url: &str) -> Result<Client, Exit> {
+    client(Config::new(url.parse().map_err(|error| Exit::configuration(anyhow::anyhow!("{url}: {error}")))?))
+}
+
+fn client(mut config: Config) -> Result<Client, Exit> {
+    config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    Client::try_from(config).map_err(Exit::configuration)
+}

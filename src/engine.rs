@@ -1,0 +1,245 @@
+//! The wiring: watches into the index, the index into zone and controllers, the zone behind sockets.
+//!
+//! DNS has a runtime of its own. A relist decodes megabytes on the other one, and the kernel shares the cores between
+//! the two; in one runtime questions would wait behind it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use callsign_controller::{Config as ControllerConfig, Controller};
+use callsign_dns::{
+    Pods, Zone, ZoneConfig,
+    server::{ClusterHandler, Forward, ForwardLimits, Limits, Metrics, Server},
+};
+use callsign_shared::{
+    Feed, Index,
+    index::Source,
+    watch::{self, Scope, SyncState},
+};
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio::{
+    runtime::Runtime,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    admin,
+    args::{AdminArgs, DnsArgs, PodNames},
+    exit::Exit,
+};
+
+/// How many changes the zone takes in before others get their turn.
+const ZONE_BATCH: usize = 256;
+
+/// What to run.
+pub(crate) struct Settings {
+    /// DNS, and where to listen for it.
+    pub(crate) dns: Option<(DnsArgs, Vec<SocketAddr>)>,
+    /// The controllers.
+    pub(crate) controller: Option<ControllerConfig>,
+    /// Whether endpoints of Services with a selector are answered as the controllers see them.
+    pub(crate) source: Source,
+    /// Health, readiness and metrics.
+    pub(crate) admin: Option<AdminArgs>,
+}
+
+/// Everything that runs.
+pub(crate) struct Engine {
+    sync: Arc<SyncState>,
+    dns: Option<Dns>,
+    stop: CancellationToken,
+    ending: CancellationToken,
+    controller: Option<JoinHandle<()>>,
+    lameduck: Duration,
+    #[expect(dead_code, reason = "the tasks end with the set")]
+    tasks: Vec<JoinSet<()>>,
+}
+
+/// The serving side.
+struct Dns {
+    addresses: Vec<SocketAddr>,
+    zone: Arc<Zone>,
+    serving: JoinHandle<()>,
+    runtime: Runtime,
+}
+
+impl Engine {
+    /// Listens and starts to watch. Returns when every socket is bound, long before anything is known of the cluster.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or a setting makes no sense.
+    pub(crate) async fn start(client: &Client, settings: Settings) -> Result<Self, Exit> {
+        let index = Arc::new(Index::new());
+        let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
+        let mut registry = Registry::default();
+        let verified = settings.dns.as_ref().is_some_and(|(dns, _)| dns.pods == PodNames::Verified);
+        let dns = match &settings.dns {
+            Some((args, listen)) => Some(dns(args, listen, settings.source, &index, &mut registry, &stop)?),
+            None => None,
+        };
+        let scope = Scope { pods: verified, controller: settings.controller.is_some() };
+        let mut tasks = Vec::new();
+        // Before the watches: a feed that is there first need not be filled.
+        let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
+        let controller = settings.controller.map(|config| {
+            Controller::new(Arc::clone(&index), client.clone(), config, &mut registry)
+        });
+        let (sync, watches) = watch::start(client, &index, scope, &stop);
+        tasks.push(watches);
+        if let (Some(dns), Some(feed)) = (&dns, feed) {
+            let mut follower = JoinSet::new();
+            follower.spawn(follow(Arc::clone(&dns.zone), feed, Arc::clone(&sync)));
+            tasks.push(follower);
+        }
+        let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
+        if let Some(admin) = &settings.admin {
+            let zone = dns.as_ref().map(|dns| Arc::clone(&dns.zone));
+            let status = admin::Status { sync: Arc::clone(&sync), zone, ending: ending.clone(), registry };
+            tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
+        }
+        let controller = controller.map(|controller| {
+            let (sync, stop) = (Arc::clone(&sync), stop.clone());
+            tokio::spawn(async move {
+                // Nothing is written from half of the state.
+                if stop.run_until_cancelled(sync.wait()).await.is_some() {
+                    controller.run(stop).await;
+                }
+            })
+        });
+        Ok(Self { sync, dns, stop, ending, controller, lameduck, tasks })
+    }
+
+    /// Where DNS is answered.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn dns_addresses(&self) -> &[SocketAddr] {
+        self.dns.as_ref().map_or(&[], |dns| &dns.addresses)
+    }
+
+    /// Waits until everything watched has been listed and, where there is DNS, is answered.
+    pub(crate) async fn ready(&self) {
+        self.sync.wait().await;
+        while self.dns.as_ref().is_some_and(|dns| !dns.zone.is_synced()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Serves until `end`: then not ready at once, answering for the lameduck time, and gone.
+    ///
+    /// # Errors
+    /// When a part ended by itself.
+    pub(crate) async fn run(mut self, end: CancellationToken) -> Result<(), Exit> {
+        let mut controller = self.controller.take();
+        let synced = async {
+            self.ready().await;
+            info!("synced");
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = synced => {}
+            failed = ended(controller.as_mut()) => return Err(failed),
+        }
+        self.ending.cancel();
+        if !self.lameduck.is_zero() {
+            info!(seconds = self.lameduck.as_secs_f64(), "answering on, not ready");
+            tokio::time::sleep(self.lameduck).await;
+        }
+        self.stop.cancel();
+        if let Some(controller) = controller {
+            // The controller stops writing by itself; this bounds how long it may take.
+            let _ = tokio::time::timeout(Duration::from_secs(5), controller).await;
+        }
+        if let Some(dns) = self.dns.take() {
+            // Serving ends within its own grace.
+            let _ = dns.serving.await;
+            dns.runtime.shutdown_background();
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the controller to end, which it does not do by itself unless it fails.
+async fn ended(controller: Option<&mut JoinHandle<()>>) -> Exit {
+    match controller {
+        Some(handle) => match handle.await {
+            Ok(()) => Exit::from(anyhow::anyhow!("the controller ended by itself")),
+            Err(error) => Exit::from(anyhow::anyhow!("the controller failed: {error}")),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+fn dns(
+    args: &DnsArgs,
+    listen: &[SocketAddr],
+    source: Source,
+    index: &Arc<Index>,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> Result<Dns, Exit> {
+    let mut config = ZoneConfig::cluster(&args.cluster_domain).map_err(Exit::configuration)?;
+    config.ttl = args.ttl;
+    config.source = source;
+    config.pods = match args.pods {
+        PodNames::Disabled => Pods::Disabled,
+        PodNames::Insecure => Pods::Insecure,
+        PodNames::Verified => Pods::Verified,
+    };
+    config.own_addresses = if args.own_address.is_empty() { own_addresses() } else { args.own_address.clone() };
+    let zone = Arc::new(Zone::new(config, Arc::clone(index)));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("dns")
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::from(anyhow::Error::new(error).context("no runtime for DNS")))?;
+    let port = listen.first().map_or(0, SocketAddr::port);
+    let metrics = Arc::new(Metrics::new(format!("dns://:{port}")));
+    metrics.register(registry);
+    let forward =
+        (!args.upstream.is_empty()).then(|| Forward::new(args.upstream.clone(), ForwardLimits::default()));
+    let handler = Arc::new(ClusterHandler::new(Arc::clone(&zone), forward, metrics));
+    let guard = runtime.enter();
+    let server = Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?;
+    drop(guard);
+    let addresses = server.local_addrs().to_vec();
+    for address in &addresses {
+        info!(what = "dns", %address, "listening");
+    }
+    let serving = runtime.spawn(server.run(stop.clone()));
+    Ok(Dns { addresses, zone, serving, runtime })
+}
+
+/// The addresses of this machine by which clients could reach it.
+fn own_addresses() -> Vec<std::net::IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot list this machine's addresses; NS records have none");
+        Vec::new()
+    });
+    interfaces.iter().filter(|interface| !interface.is_loopback()).map(if_addrs::Interface::ip).collect()
+}
+
+/// Feeds the index's changes to the zone, and says when the first sync is in it.
+async fn follow(zone: Arc<Zone>, feed: Feed, sync: Arc<SyncState>) {
+    loop {
+        if !zone.is_synced() {
+            tokio::select! {
+                () = feed.changed() => {}
+                () = sync.wait() => {
+                    // What was marked before the last list ended is still in the feed.
+                    while !feed.is_empty() {
+                        zone.apply(&feed.take(ZONE_BATCH));
+                        tokio::task::yield_now().await;
+                    }
+                    zone.set_synced();
+                }
+            }
+        } else {
+            feed.changed().await;
+        }
+        zone.apply(&feed.take(ZONE_BATCH));
+        // A long relist must not keep this thread for itself.
+        tokio::task::yield_now().await;
+    }
+}

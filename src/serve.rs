@@ -1,0 +1,71 @@
+//! `callsign serve`, `callsign dns` and `callsign controller`: the whole against a cluster, or one half.
+
+use callsign_controller::{Config as ControllerConfig, Limits, Mode};
+use callsign_shared::index::Source;
+
+use crate::{
+    args::{ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsCommandArgs, ServeArgs},
+    client,
+    engine::{Engine, Settings},
+    exit::Exit,
+    signals,
+};
+
+/// Runs DNS and the controllers.
+pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
+    let mode = match args.controller {
+        ControllerMode::On => Some(Mode::On),
+        ControllerMode::Shadow => Some(Mode::Shadow),
+        ControllerMode::Off => None,
+    };
+    let settings = Settings {
+        dns: Some((args.dns, args.listen.listen)),
+        controller: mode.map(|mode| controller_config(mode, &args.write)),
+        // In shadow somebody else decides what becomes an endpoint.
+        source: if mode == Some(Mode::On) { Source::Memberships } else { Source::Slices },
+        admin: Some(args.admin),
+    };
+    run(&args.cluster, settings).await
+}
+
+/// Runs DNS alone.
+pub(crate) async fn dns(args: DnsCommandArgs) -> Result<(), Exit> {
+    let settings = Settings {
+        dns: Some((args.dns, args.listen.listen)),
+        controller: None,
+        source: Source::Slices,
+        admin: Some(args.admin),
+    };
+    run(&args.cluster, settings).await
+}
+
+/// Runs the controllers alone.
+pub(crate) async fn controller(args: ControllerCommandArgs) -> Result<(), Exit> {
+    let mode = if args.shadow { Mode::Shadow } else { Mode::On };
+    let settings = Settings {
+        dns: None,
+        controller: Some(controller_config(mode, &args.write)),
+        source: Source::Memberships,
+        admin: Some(args.admin),
+    };
+    run(&args.cluster, settings).await
+}
+
+/// The controllers' settings from the command line.
+pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> ControllerConfig {
+    ControllerConfig {
+        mode,
+        workers: usize::from(args.concurrent_service_endpoint_syncs),
+        limits: Limits {
+            endpoints_per_slice: usize::from(args.max_endpoints_per_slice),
+            mirrored_per_subset: usize::from(args.mirroring_max_endpoints_per_subset),
+        },
+        ..ControllerConfig::default()
+    }
+}
+
+async fn run(cluster: &ClusterArgs, settings: Settings) -> Result<(), Exit> {
+    let end = signals::ending().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
+    let client = client::connect(cluster).await?;
+    Engine::start(&client, settings).await?.run(end).await
+}
