@@ -16,3 +16,6 @@ pub mod zone;
 
 pub use answer::{Outcome, Transport, answer};
 pub use zone::{Pods, Zone, ZoneConfig};
+
+#[cfg(test)]
+mod testing;

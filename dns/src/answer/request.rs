@@ -108,7 +108,7 @@ impl Request {
             return Err(Unread::Refuse(request, ResponseCode::ServFail));
         }
         let mut decoder = BinDecoder::new(bytes);
-        let question = decoder.read_slice(HEADER).ok().and_then(|_| read_question(&mut decoder));
+        let question = decoder.read_slice(HEADER).ok().and_then(|_| Question::take(&mut decoder));
         let Some(question) = question else {
             return Err(Unread::Refuse(request, ResponseCode::FormErr));
         };
@@ -129,7 +129,7 @@ impl Request {
     }
 
     /// The largest answer.
-    pub(super) fn limit(&self, transport: Transport) -> usize {
+    pub fn limit(&self, transport: Transport) -> usize {
         match (transport, self.edns) {
             (Transport::Tcp, _) => usize::from(u16::MAX),
             (Transport::Udp, Some(edns)) => usize::from(edns.payload.clamp(512, UDP_PAYLOAD)),
@@ -142,11 +142,20 @@ impl Request {
     }
 }
 
-fn read_question(decoder: &mut BinDecoder<'_>) -> Option<Question> {
-    let name = Name::read(decoder).ok()?;
-    let qtype = RecordType::from(decoder.read_u16().ok()?.unverified());
-    let qclass = decoder.read_u16().ok()?.unverified();
-    Some(Question { name, qtype, qclass })
+impl Question {
+    /// The question of a message, which must have one.
+    pub fn read(message: &[u8]) -> Option<Self> {
+        let mut decoder = BinDecoder::new(message);
+        decoder.read_slice(HEADER).ok()?;
+        Self::take(&mut decoder)
+    }
+
+    fn take(decoder: &mut BinDecoder<'_>) -> Option<Self> {
+        let name = Name::read(decoder).ok()?;
+        let qtype = RecordType::from(decoder.read_u16().ok()?.unverified());
+        let qclass = decoder.read_u16().ok()?.unverified();
+        Some(Self { name, qtype, qclass })
+    }
 }
 
 struct Malformed;

@@ -1,1 +1,225 @@
-//! Sockets.
+//! Sockets around the answer: UDP and TCP on every listen address.
+//!
+//! ```text
+//!   udp socket ─┐                    ┌─ Reply, written in place
+//!   udp socket ─┼─ bytes ─▶ Handler ─┼─ Silent
+//!   tcp stream ─┘                    └─ Later: a future, for what has to be waited for
+//! ```
+//!
+//! A [`Handler`] answers what it knows at once, in the task that received it: no queue and no task in between. What has to
+//! wait (a name that is forwarded) is a future of its own, and how many of those there are is the handler's to bound.
+//!
+//! Nothing a client does costs an unbounded amount: datagrams are answered or dropped, connections are counted in total
+//! and by client, have one request buffer and one answer buffer, and end when a request, an answer or the wait between two
+//! takes too long.
+
+mod forward;
+mod handler;
+mod metrics;
+mod tcp;
+mod udp;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use forward::{Forward, ForwardLimits};
+pub use handler::ClusterHandler;
+pub use metrics::Metrics;
+
+use crate::answer::Transport;
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request: into `out`, which is cleared first, or later. Must not block.
+    fn handle(&self, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled;
+
+    /// A request was not handled because the handler panicked. It is counted and dropped.
+    fn panicked(&self) {}
+}
+
+/// What became of a request.
+pub enum Handled {
+    /// The answer is in the buffer.
+    Reply,
+    /// There is no answer.
+    Silent,
+    /// The answer comes later, if at all.
+    Later(Later),
+}
+
+/// An answer that is waited for.
+pub type Later = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client.
+    pub address: SocketAddr,
+    /// How the request came.
+    pub transport: Transport,
+    /// The receiving socket's number: counters of one number are written by one task at a time.
+    pub worker: usize,
+}
+
+/// Bounds on what clients may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// UDP sockets on each address: the kernel spreads clients over them, the runtime over cores.
+    pub udp_sockets: usize,
+    /// TCP connections in total.
+    pub tcp_connections: usize,
+    /// TCP connections from one client: one IPv4 address, or one IPv6 network of 64 bits.
+    pub tcp_connections_per_client: usize,
+    /// How long a connection may go without a whole request.
+    pub tcp_idle: Duration,
+    /// How long an answer may take to be accepted by the client.
+    pub tcp_write: Duration,
+    /// The largest request over TCP.
+    pub tcp_request: usize,
+    /// Requests of one connection that may wait for their answers at once.
+    pub tcp_waiting: usize,
+    /// How long open connections have to finish after the server was told to stop.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            udp_sockets: std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 16),
+            tcp_connections: 4096,
+            tcp_connections_per_client: 256,
+            tcp_idle: Duration::from_secs(10),
+            tcp_write: Duration::from_secs(5),
+            tcp_request: 16 << 10,
+            tcp_waiting: 16,
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Bound sockets, not served yet.
+#[derive(Debug)]
+pub struct Server<H> {
+    handler: Arc<H>,
+    limits: Arc<Limits>,
+    udp: Vec<udp::Socket>,
+    tcp: Vec<tokio::net::TcpListener>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl<H: Handler> Server<H> {
+    /// Binds UDP and TCP on every address. Port 0 is any port that is free for both.
+    ///
+    /// Must be called within a runtime.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound; the message names the address and the protocol, the kind is the system's.
+    pub fn bind(addresses: &[SocketAddr], handler: Arc<H>, limits: Limits) -> io::Result<Self> {
+        let mut server = Self {
+            handler,
+            limits: Arc::new(limits),
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for address in addresses {
+            let (listener, sockets) = bind_both(*address, server.limits.udp_sockets)?;
+            server.addresses.push(listener.local_addr()?);
+            server.tcp.push(listener);
+            server.udp.extend(sockets);
+        }
+        Ok(server)
+    }
+
+    /// The addresses that are listened on, in the order given, with their ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many [`Peer::worker`]s there are: what the handler may size its counters by.
+    pub fn workers(&self) -> usize {
+        self.udp.len() + 1
+    }
+
+    /// Serves until told to stop. Then no request is taken any more, and connections get a moment to finish.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let tcp_worker = self.udp.len();
+        for (worker, socket) in self.udp.into_iter().enumerate() {
+            let serving = udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone(), stop.clone());
+            tasks.spawn(serving);
+        }
+        let gate = Arc::new(tcp::Gate::new(&self.limits));
+        for listener in self.tcp {
+            let connections = tcp::Connections {
+                handler: Arc::clone(&self.handler),
+                limits: Arc::clone(&self.limits),
+                gate: Arc::clone(&gate),
+                worker: tcp_worker,
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(connections.accept(listener));
+        }
+        stop.cancelled().await;
+        tasks.close();
+        if tokio::time::timeout(self.limits.grace, tasks.wait()).await.is_err() {
+            tracing::debug!(left = tasks.len(), "connections were cut");
+        }
+    }
+}
+
+/// Runs the handler. A request that makes it panic must not take the socket's task with it.
+fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled {
+    catch_unwind(AssertUnwindSafe(|| handler.handle(request, from, out))).unwrap_or_else(|_| {
+        handler.panicked();
+        tracing::error!(client = %from.address, bytes = request.len(), "a request made the handler panic");
+        Handled::Silent
+    })
+}
+
+/// How often a free port of one protocol may turn out to be taken in the other.
+const PORT_ATTEMPTS: usize = 16;
+
+fn bind_both(address: SocketAddr, sockets: usize) -> io::Result<(tokio::net::TcpListener, Vec<udp::Socket>)> {
+    let mut attempt = 0;
+    loop {
+        let listener = tcp::bind(address).map_err(|error| named(error, address, "TCP"))?;
+        let bound = listener.local_addr()?;
+        match udp::bind(bound, sockets) {
+            Ok(sockets) => return Ok((listener, sockets)),
+            Err(error)
+                if address.port() == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && attempt < PORT_ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            Err(error) => return Err(named(error, address, "UDP")),
+        }
+    }
+}
+
+fn named(error: io::Error, address: SocketAddr, protocol: &str) -> io::Error {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => error.to_string(),
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address} ({protocol}): {why}"))
+}
+
+#[cfg(test)]
+mod tests;
