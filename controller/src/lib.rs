@@ -11,13 +11,20 @@
 //!   [`Write`](plan::Write)s. They take the place of kube-controller-manager's endpoint-slice, endpoint-slice-mirroring
 //!   and endpoint controllers, with the same labels, so that objects are taken over, and handed back, without a write.
 //! * [`trigger`] keeps the times that consumers measure latency by.
-//! * [`write`](mod@write) makes the bodies.
+//! * [`queue`] decides which Service is next; [`write`](mod@write) writes, and [`overlay`] remembers what was written until
+//!   the watch tells of it.
+//! * [`Controller`] runs all that.
 
+pub mod controller;
 pub mod endpoints;
+mod metrics;
 mod mirror;
+pub mod overlay;
 pub mod plan;
 mod ports;
+pub mod queue;
 pub mod slices;
+mod sync;
 pub mod trigger;
 pub mod write;
 
@@ -25,3 +32,7 @@ pub mod write;
 mod conformance;
 #[cfg(test)]
 mod testing;
+
+pub use controller::{Config, Controller, EndpointsMode, Mode};
+pub use plan::Limits;
+pub use write::Limit;

@@ -25,7 +25,13 @@ mod serial;
 mod view;
 mod writer;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
@@ -47,12 +53,15 @@ pub struct Index {
     namespaces: DashMap<Name, Arc<Namespace>>,
     writer: Mutex<writer::Writer>,
     feeds: RwLock<Vec<feed::Sender>>,
+    newest: [AtomicU64; 6],
 }
 
 /// A kind of object the index holds.
 pub trait Indexed: Decode {
     /// The kind's plural in lower case, for logs and readiness.
     const PLURAL: &'static str;
+    #[doc(hidden)]
+    const SLOT: usize;
 
     #[doc(hidden)]
     fn apply(self, index: &Index);
@@ -134,6 +143,12 @@ impl Index {
         self.writer.lock().serial()
     }
 
+    /// The highest resource version among the objects of the kind that were applied. Whoever wrote an object and does not
+    /// find it here, though this is not below its version, knows that it is gone again. Read this first, then the object.
+    pub fn newest<T: Indexed>(&self) -> u64 {
+        self.newest.get(T::SLOT).map_or(0, |newest| newest.load(Ordering::Acquire))
+    }
+
     /// A feed of what changes from now on. Everything that is there already is in it as [`Urgency::Startup`].
     pub fn subscribe(&self, interest: Interest) -> Feed {
         let (sender, feed) = feed::channel(interest);
@@ -175,12 +190,17 @@ impl std::fmt::Debug for Index {
 }
 
 macro_rules! indexed {
-    ($($kind:ty, $plural:literal, $apply:ident, $delete:ident, $keys:ident;)*) => {$(
+    ($($slot:literal, $kind:ty, $plural:literal, $apply:ident, $delete:ident, $keys:ident;)*) => {$(
         impl Indexed for $kind {
             const PLURAL: &'static str = $plural;
+            const SLOT: usize = $slot;
 
             fn apply(self, index: &Index) {
+                let version = self.meta().version().unwrap_or_default();
                 index.writer.lock().$apply(index, self);
+                if let Some(newest) = index.newest.get(Self::SLOT) {
+                    newest.fetch_max(version, Ordering::Release);
+                }
             }
 
             fn delete(index: &Index, key: &Key) {
@@ -195,12 +215,12 @@ macro_rules! indexed {
 }
 
 indexed! {
-    Namespace, "namespaces", apply_namespace, delete_namespace, namespace_keys;
-    Node, "nodes", apply_node, delete_node, node_keys;
-    Pod, "pods", apply_pod, delete_pod, pod_keys;
-    Service, "services", apply_service, delete_service, service_keys;
-    Endpoints, "endpoints", apply_endpoints, delete_endpoints, endpoints_keys;
-    EndpointSlice, "endpointslices", apply_slice, delete_slice, slice_keys;
+    0, Namespace, "namespaces", apply_namespace, delete_namespace, namespace_keys;
+    1, Node, "nodes", apply_node, delete_node, node_keys;
+    2, Pod, "pods", apply_pod, delete_pod, pod_keys;
+    3, Service, "services", apply_service, delete_service, service_keys;
+    4, Endpoints, "endpoints", apply_endpoints, delete_endpoints, endpoints_keys;
+    5, EndpointSlice, "endpointslices", apply_slice, delete_slice, slice_keys;
 }
 
 #[cfg(test)]

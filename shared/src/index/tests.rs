@@ -232,3 +232,19 @@ fn a_late_node_lets_its_pods_in() {
     play(&index, &Event::NoNode(0));
     assert_eq!(published(Source::Memberships), 0);
 }
+
+#[test]
+fn the_newest_version_of_a_kind_stays_when_its_object_goes() {
+    let index = Index::new();
+    let slice = |version: &str| {
+        let mut slice = EndpointSlice::default();
+        slice.meta.key = Key::new("n", "s-1");
+        slice.meta.resource_version = version.into();
+        slice
+    };
+    index.apply(slice("7"));
+    index.apply(slice("5"));
+    assert_eq!(index.newest::<EndpointSlice>(), 7);
+    index.delete::<EndpointSlice>(&Key::new("n", "s-1"));
+    assert_eq!((index.newest::<EndpointSlice>(), index.newest::<Service>()), (7, 0));
+}

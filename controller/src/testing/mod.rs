@@ -1,5 +1,7 @@
 //! A cluster for tests: objects as an API server keeps them, the index that watches them, and writes that conflict.
 
+mod api;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,6 +14,8 @@ use callsign_shared::{
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+
+pub(crate) use api::{Api, Fault};
 
 use crate::{
     endpoints,

@@ -1,0 +1,280 @@
+//! The controller: takes changes from the index, and lets workers write what follows from them.
+//!
+//! ```text
+//!   feed ──▶ queue of (Service, part) ──▶ workers ──▶ sync ──▶ API server
+//!                     ▲                                  │
+//!                     └──────── retry, look again ◀──────┘
+//! ```
+//!
+//! Slices and Endpoints of a Service are two keys: Endpoints are for few readers and wait until slices are written.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use callsign_shared::{
+    Index, Key,
+    index::{ChangeKey, Feed, Interest, Urgency},
+    object::{EndpointSlice, Endpoints},
+};
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    metrics::{Metrics, QueueName, QueueState},
+    plan::{Limits, Part},
+    queue::{Class, Lease, Queue, Rest},
+    slices::Zones,
+    sync::{Syncer, Verdict},
+    write::{Limit, Writer},
+};
+
+/// How many changes are taken from the feed at once.
+const BATCH: usize = 1024;
+
+/// How long writes in flight may take when the controller stops.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How the controller behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Whether it writes.
+    pub mode: Mode,
+    /// Which Endpoints it writes.
+    pub endpoints: EndpointsMode,
+    /// How many keys are worked on at once.
+    pub workers: usize,
+    /// Bounds of what is written.
+    pub limits: Limits,
+    /// After a write of slices, changes of the same Service within this time are written together.
+    pub slices_batch_period: Duration,
+    /// The same for Endpoints.
+    pub endpoints_batch_period: Duration,
+    /// The limit of requests; `None` for no other limit than the API server's.
+    pub limit: Option<Limit>,
+}
+
+/// Whether the controller writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    On,
+    /// It plans, logs and counts what it would write, and writes nothing.
+    Shadow,
+}
+
+/// Which Endpoints are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointsMode {
+    /// Those of every Service with a selector.
+    #[default]
+    On,
+    /// Those that are there; no new ones.
+    Existing,
+    /// None.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            endpoints: EndpointsMode::default(),
+            workers: 16,
+            limits: Limits::default(),
+            slices_batch_period: Duration::ZERO,
+            endpoints_batch_period: Duration::ZERO,
+            limit: None,
+        }
+    }
+}
+
+/// What is worked on: one part of one Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Task {
+    /// The Service.
+    pub key: Key,
+    /// Its slices or its Endpoints.
+    pub part: Part,
+}
+
+/// The endpoint controllers. Clones are the same controller.
+#[derive(Clone, Debug)]
+pub struct Controller(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    syncer: Syncer,
+    queue: Arc<Queue<Task>>,
+    feed: Mutex<Option<Arc<Feed>>>,
+    /// Changes are on their way from the feed to the queue.
+    between: AtomicBool,
+}
+
+impl Controller {
+    /// A controller that reads `index` and writes through `client`. Nothing happens before [`run`](Self::run).
+    pub fn new(index: Arc<Index>, client: kube::Client, config: Config, registry: &mut Registry) -> Self {
+        let queue = Arc::new(Queue::default());
+        registry.register_collector(Box::new(QueueState(Arc::clone(&queue))));
+        let syncer = Syncer {
+            writer: Writer::new(client, config.limit),
+            metrics: Metrics::register(registry),
+            zones: RwLock::new(None),
+            states: DashMap::new(),
+            index,
+            config,
+        };
+        Self(Arc::new(Inner { syncer, queue, feed: Mutex::new(None), between: AtomicBool::new(false) }))
+    }
+
+    /// Runs until `stop`. To be started when the index is synced: what an index does not know yet would be deleted.
+    ///
+    /// When it stops, no new write is begun, and writes in flight have half a second. It may be run again later, as a
+    /// leader that comes back does.
+    pub async fn run(&self, stop: CancellationToken) {
+        let inner = &self.0;
+        let feed = Arc::new(inner.syncer.index.subscribe(Interest { pods: false, nodes: true }));
+        inner.syncer.states.clear();
+        inner.weigh_zones();
+        *inner.feed.lock() = Some(Arc::clone(&feed));
+        let mut workers = JoinSet::new();
+        let start = |workers: &mut JoinSet<()>| workers.spawn(Arc::clone(inner).work(stop.clone()));
+        for _ in 0..inner.syncer.config.workers.max(1) {
+            start(&mut workers);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = feed.changed() => inner.take_in(&feed),
+                Some(Err(error)) = workers.join_next() => {
+                    // Its key went back to the queue when it fell.
+                    tracing::error!(%error, "a worker of the controller failed; starting another");
+                    start(&mut workers);
+                }
+            }
+        }
+        *inner.feed.lock() = None;
+        while workers.join_next().await.is_some() {}
+    }
+
+    /// Whether every change the index has told of is written: nothing waits and nothing is in flight.
+    pub fn idle(&self) -> bool {
+        let inner = &self.0;
+        // In this order: a change is in the feed, then on its way, then in the queue.
+        let Some(feed) = inner.feed.lock().clone() else { return false };
+        feed.is_empty() && !inner.between.load(Ordering::SeqCst) && inner.queue.is_idle()
+    }
+
+    /// How many keys wait to be worked on.
+    pub fn depth(&self) -> usize {
+        self.0.queue.len()
+    }
+}
+
+impl Inner {
+    /// Moves changes from the feed to the queue.
+    fn take_in(&self, feed: &Feed) {
+        self.between.store(true, Ordering::SeqCst);
+        let mut nodes = false;
+        for change in feed.take(BATCH) {
+            match change.key {
+                ChangeKey::Service(key) => self.push([key], change.urgency, change.since.into()),
+                ChangeKey::Node(_) => nodes = true,
+                ChangeKey::Namespace(_) | ChangeKey::Pod(_) => {}
+            }
+        }
+        if nodes && self.weigh_zones() {
+            let views = self.syncer.index.views();
+            let auto = views
+                .iter()
+                .filter(|view| view.service.as_ref().is_some_and(|service| service.topology_auto));
+            self.push(auto.map(|view| view.key.clone()), Urgency::Edit, Instant::now());
+        }
+        self.between.store(false, Ordering::SeqCst);
+    }
+
+    fn push(&self, keys: impl IntoIterator<Item = Key>, urgency: Urgency, since: Instant) {
+        let parts: &[Part] = match self.syncer.config.endpoints {
+            EndpointsMode::Off => &[Part::Slices],
+            EndpointsMode::On | EndpointsMode::Existing => &[Part::Slices, Part::Endpoints],
+        };
+        let tasks = keys.into_iter().flat_map(|key| {
+            parts
+                .iter()
+                .map(move |part| (Task { key: key.clone(), part: *part }, Class::of(urgency, *part), since))
+        });
+        self.queue.push(tasks.inspect(|(task, _, _)| {
+            self.syncer.metrics.adds.get_or_create(&QueueName::of(task.part)).inc();
+        }));
+    }
+
+    /// Computes the zones' shares anew, and tells whether they changed.
+    fn weigh_zones(&self) -> bool {
+        let nodes = self.syncer.index.nodes();
+        let zones = Zones::of(nodes.iter().map(AsRef::as_ref)).map(Arc::new);
+        let changed = *self.syncer.zones.read() != zones;
+        if changed {
+            *self.syncer.zones.write() = zones;
+        }
+        changed
+    }
+
+    async fn work(self: Arc<Self>, stop: CancellationToken) {
+        let abandon = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::pin!(abandon);
+        loop {
+            let lease = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                lease = self.queue.take() => lease,
+            };
+            tokio::select! {
+                biased;
+                () = &mut abandon => return,
+                () = self.work_on(lease, &stop) => {}
+            }
+        }
+    }
+
+    async fn work_on(&self, lease: Lease<Task>, stop: &CancellationToken) {
+        let part = lease.key.part;
+        let metrics = &self.syncer.metrics;
+        let queue = QueueName::of(part);
+        let begun = Instant::now();
+        metrics.waited.get_or_create(&queue).observe((begun - lease.since).as_secs_f64());
+        let verdict = match part {
+            Part::Slices => self.syncer.sync::<EndpointSlice>(&lease, stop).await,
+            Part::Endpoints => self.syncer.sync::<Endpoints>(&lease, stop).await,
+        };
+        metrics.worked.get_or_create(&queue).observe(begun.elapsed().as_secs_f64());
+        match verdict {
+            Verdict::Done { wrote, look_again } => {
+                let config = &self.syncer.config;
+                let quiet = match part {
+                    Part::Slices => config.slices_batch_period,
+                    Part::Endpoints => config.endpoints_batch_period,
+                };
+                lease.done(Rest { quiet: if wrote { quiet } else { Duration::ZERO }, look_again });
+            }
+            Verdict::Retry { pause } => {
+                metrics.retries.get_or_create(&queue).inc();
+                lease.retry(pause);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,406 @@
+//! One sync: plan the objects of one Service, write what differs, until nothing does.
+//!
+//! A write that is refused because the object has changed is not waited for: the object is read as it is, laid over the
+//! index's view ([`Overlay`]), and the plan is made again at once.
+
+use std::{
+    collections::BTreeSet,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use callsign_shared::{
+    Index, Key, Name, ServiceView,
+    index::Indexed,
+    object::{EndpointSlice, Endpoints},
+};
+use dashmap::DashMap;
+use parking_lot::RwLock;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    controller::{Config, EndpointsMode, Mode, Task},
+    endpoints,
+    metrics::{Counted, KindLabel, KindVerb, Metrics, OperationLabel, ResultLabel, WriteLabels, signed},
+    overlay::{LIFETIME, Overlay},
+    plan::{Inputs, Part, Plan, Tally, Write},
+    queue::Lease,
+    slices::{self, Zones},
+    trigger::Trigger,
+    write::{Failure, Outcome, Writer},
+};
+
+/// How often a plan is made again at once before the key has to wait.
+const ROUNDS: usize = 5;
+
+/// What is remembered about one Service.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceState {
+    trigger: Trigger,
+    slices: PartState<EndpointSlice>,
+    endpoints: PartState<Endpoints>,
+}
+
+/// What is remembered about the objects of one kind of a Service.
+#[derive(Debug)]
+pub(crate) struct PartState<T> {
+    overlay: Overlay<T>,
+    /// Names that turned out to be another Service's.
+    taken: BTreeSet<Name>,
+    tally: Tally,
+    shadow: Shadow,
+}
+
+/// What shadow mode last said about a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shadow {
+    writes: usize,
+    digest: u64,
+}
+
+/// What is to happen to the key now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing differs.
+    Done {
+        /// Whether anything was written.
+        wrote: bool,
+        /// Look again after this time though nothing may change.
+        look_again: Option<Duration>,
+    },
+    /// Try again.
+    Retry {
+        /// The pause that the API server asked for.
+        pause: Option<Duration>,
+    },
+}
+
+/// Everything a sync needs.
+#[derive(Debug)]
+pub(crate) struct Syncer {
+    pub(crate) index: Arc<Index>,
+    pub(crate) writer: Writer,
+    pub(crate) config: Config,
+    pub(crate) metrics: Metrics,
+    pub(crate) zones: RwLock<Option<Arc<Zones>>>,
+    pub(crate) states: DashMap<Key, ServiceState>,
+}
+
+/// A kind of object that is synced.
+pub(crate) trait Synced: Counted + Indexed {
+    /// The part it is.
+    const PART: Part;
+
+    /// Plans it.
+    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self>;
+
+    /// The objects in a view.
+    fn in_view(view: &ServiceView) -> Vec<Arc<Self>>;
+
+    /// The view with other objects.
+    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>);
+
+    /// Whether the object is about the Service `key`.
+    fn is_about(&self, key: &Key) -> bool;
+
+    /// Its state.
+    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>);
+}
+
+impl Synced for EndpointSlice {
+    const PART: Part = Part::Slices;
+
+    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
+        slices::plan(view, inputs)
+    }
+
+    fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
+        Vec::clone(&view.slices)
+    }
+
+    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>) {
+        view.slices = Arc::new(objects);
+    }
+
+    fn is_about(&self, key: &Key) -> bool {
+        self.service().as_ref() == Some(key)
+    }
+
+    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>) {
+        (&mut state.trigger, &mut state.slices)
+    }
+}
+
+impl Synced for Endpoints {
+    const PART: Part = Part::Endpoints;
+
+    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
+        endpoints::plan(view, inputs)
+    }
+
+    fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
+        view.endpoints.iter().cloned().collect()
+    }
+
+    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>) {
+        view.endpoints = objects.into_iter().next();
+    }
+
+    fn is_about(&self, key: &Key) -> bool {
+        self.meta.key == *key
+    }
+
+    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>) {
+        (&mut state.trigger, &mut state.endpoints)
+    }
+}
+
+impl<T> Default for PartState<T> {
+    fn default() -> Self {
+        Self {
+            overlay: Overlay::default(),
+            taken: BTreeSet::new(),
+            tally: Tally::default(),
+            shadow: Shadow::default(),
+        }
+    }
+}
+
+/// Why carrying out a plan ended early.
+enum Halt {
+    /// What the plan rests on has changed: make another.
+    PlanAgain,
+    /// Nothing can or need be written.
+    Dropped,
+    Failed(Failure),
+    Stopped,
+}
+
+impl Syncer {
+    /// Brings one part of one Service to what it should be.
+    pub(crate) async fn sync<T: Synced>(&self, work: &Lease<Task>, stop: &CancellationToken) -> Verdict {
+        let verdict = self.until_nothing_differs::<T>(work, stop).await;
+        if T::PART == Part::Slices {
+            let result = if matches!(verdict, Verdict::Done { .. }) { "success" } else { "error" };
+            self.metrics.syncs.get_or_create(&ResultLabel { result }).inc();
+        }
+        verdict
+    }
+
+    async fn until_nothing_differs<T: Synced>(
+        &self,
+        work: &Lease<Task>,
+        stop: &CancellationToken,
+    ) -> Verdict {
+        let key = &work.key.key;
+        for _ in 0..ROUNDS {
+            let mut plan = self.plan::<T>(key);
+            if T::PART == Part::Endpoints && self.config.endpoints == EndpointsMode::Existing {
+                plan.writes.retain(|write| !matches!(write, Write::Create(_)));
+            }
+            if self.config.mode == Mode::Shadow {
+                self.tell_difference::<T>(key, &plan);
+                return Verdict::Done { wrote: false, look_again: None };
+            }
+            if plan.writes.is_empty() {
+                return self.finish::<T>(key, false);
+            }
+            match self.carry_out::<T>(work, plan, stop).await {
+                Ok(()) => {
+                    let kind = KindLabel { kind: T::KIND };
+                    self.metrics
+                        .change_to_write
+                        .get_or_create(&kind)
+                        .observe(work.since.elapsed().as_secs_f64());
+                    return self.finish::<T>(key, true);
+                }
+                Err(Halt::PlanAgain) => {}
+                Err(Halt::Dropped) => return Verdict::Done { wrote: false, look_again: None },
+                Err(Halt::Stopped) => break,
+                Err(Halt::Failed(Failure::Overloaded { pause })) => {
+                    return Verdict::Retry { pause: Some(pause) };
+                }
+                Err(Halt::Failed(_)) => return Verdict::Retry { pause: None },
+            }
+        }
+        Verdict::Retry { pause: None }
+    }
+
+    /// Plans from what the index has seen and what was acknowledged since.
+    fn plan<T: Synced>(&self, key: &Key) -> Plan<T> {
+        // In this order: what is as new as this is in the view.
+        let newest = self.index.newest::<T>();
+        let seen = self.index.view(key);
+        let mut state = self.states.entry(key.clone()).or_default();
+        let (trigger, part) = T::state(&mut state);
+        let mut view =
+            seen.unwrap_or_else(|| Arc::new(ServiceView { key: key.clone(), ..ServiceView::default() }));
+        if !part.overlay.is_empty() {
+            let merged = part.overlay.over(&T::in_view(&view), newest, Instant::now());
+            T::put_into(Arc::make_mut(&mut view), merged);
+        }
+        let zones = view
+            .service
+            .as_ref()
+            .filter(|service| service.topology_auto)
+            .and_then(|_| self.zones.read().clone());
+        let inputs = Inputs {
+            limits: self.config.limits,
+            trigger: trigger.look(&view, T::PART),
+            zones: zones.as_deref(),
+            taken: &part.taken,
+        };
+        let plan = T::plan(&view, &inputs);
+        if T::PART == Part::Slices {
+            self.metrics.recount(std::mem::replace(&mut part.tally, plan.tally), plan.tally);
+        }
+        plan
+    }
+
+    async fn carry_out<T: Synced>(
+        &self,
+        work: &Lease<Task>,
+        plan: Plan<T>,
+        stop: &CancellationToken,
+    ) -> Result<(), Halt> {
+        let key = &work.key.key;
+        if plan.if_service_is_gone {
+            match self.writer.service_is_gone(key).await {
+                Ok(true) => {}
+                // The watch of Services is behind that of the other kind; it will tell.
+                Ok(false) => return Err(Halt::Dropped),
+                Err(failure) => return Err(tell(work, "Service", "read", &key.name, failure)),
+            }
+        }
+        for write in plan.writes {
+            if stop.is_cancelled() {
+                return Err(Halt::Stopped);
+            }
+            let begun = Instant::now();
+            let outcome = self.writer.write(&write).await;
+            self.count::<T>(&write, &outcome, begun);
+            match (outcome, &write) {
+                (Ok(Outcome::Written(object)), _) => {
+                    self.edit::<T>(key, |part| part.overlay.written(object, Instant::now()));
+                }
+                (Ok(Outcome::Deleted), write) => {
+                    if let Write::Delete { current } = write {
+                        self.edit::<T>(key, |part| part.overlay.deleted(current, Instant::now()));
+                    }
+                }
+                (Ok(Outcome::Dropped), _) => return Err(Halt::Dropped),
+                (Err(Failure::Conflict | Failure::AlreadyExists), _)
+                | (Err(Failure::NotFound), Write::Update { .. }) => {
+                    return Err(self.read_again::<T>(work, &write).await);
+                }
+                (Err(failure), write) => {
+                    return Err(tell(work, T::KIND, write.verb(), &write.meta().key.name, failure));
+                }
+            }
+        }
+        self.observe::<T>(plan.tally);
+        Ok(())
+    }
+
+    /// After a refusal: learns how the object is now, so that the next plan starts from there.
+    async fn read_again<T: Synced>(&self, work: &Lease<Task>, write: &Write<T>) -> Halt {
+        let key = &work.key.key;
+        let object = match self.writer.read::<T>(&write.meta().key).await {
+            Ok(object) => object,
+            Err(failure) => return tell(work, T::KIND, "read", &write.meta().key.name, failure),
+        };
+        self.edit::<T>(key, |part| match (object, write) {
+            (Some(object), _) if object.is_about(key) => part.overlay.written(object, Instant::now()),
+            (Some(_), Write::Create(new)) => {
+                part.taken.insert(new.meta().key.name.clone());
+            }
+            (_, Write::Update { current, .. } | Write::Delete { current }) => {
+                part.overlay.deleted(current, Instant::now());
+            }
+            (None, Write::Create(_)) => {}
+        });
+        Halt::PlanAgain
+    }
+
+    fn edit<T: Synced>(&self, key: &Key, edit: impl FnOnce(&mut PartState<T>)) {
+        edit(T::state(&mut self.states.entry(key.clone()).or_default()).1);
+    }
+
+    fn finish<T: Synced>(&self, key: &Key, wrote: bool) -> Verdict {
+        let mut look_again = None;
+        if let Some(mut state) = self.states.get_mut(key) {
+            let (trigger, part) = T::state(&mut state);
+            trigger.written(T::PART);
+            look_again = (!part.overlay.is_empty()).then_some(LIFETIME);
+        }
+        if self.index.view(key).is_none() {
+            self.states.remove_if(key, |_, state| {
+                state.slices.overlay.is_empty() && state.endpoints.overlay.is_empty()
+            });
+        }
+        Verdict::Done { wrote, look_again }
+    }
+
+    fn tell_difference<T: Synced>(&self, key: &Key, plan: &Plan<T>) {
+        let mut hasher = fnv::FnvHasher::default();
+        for write in &plan.writes {
+            (write.verb(), &write.meta().key.name).hash(&mut hasher);
+        }
+        let shadow = Shadow { writes: plan.writes.len(), digest: hasher.finish() };
+        let mut before = Shadow::default();
+        self.edit::<T>(key, |part| before = std::mem::replace(&mut part.shadow, shadow));
+        let gauge = self.metrics.shadow.get_or_create(&KindLabel { kind: T::KIND });
+        gauge.inc_by(signed(shadow.writes) - signed(before.writes));
+        if shadow != before {
+            for write in &plan.writes {
+                let name = &write.meta().key.name;
+                tracing::info!(service = %key, kind = T::KIND, verb = write.verb(), %name, "shadow: would write");
+            }
+        }
+        // Leaves no state of a Service that is gone.
+        let _ = self.finish::<T>(key, false);
+    }
+
+    fn count<T: Synced>(&self, write: &Write<T>, outcome: &Result<Outcome<T>, Failure>, begun: Instant) {
+        let (kind, verb) = (T::KIND, write.verb());
+        let result = match outcome {
+            Ok(Outcome::Written(_) | Outcome::Deleted) => "ok",
+            Ok(Outcome::Dropped) => "namespace_ending",
+            Err(Failure::Conflict | Failure::AlreadyExists) => "conflict",
+            Err(Failure::Overloaded { .. }) => "overloaded",
+            Err(_) => "error",
+        };
+        self.metrics.writes.get_or_create(&WriteLabels { kind, verb, result }).inc();
+        let seconds = begun.elapsed().as_secs_f64();
+        self.metrics.write_seconds.get_or_create(&KindVerb { kind, verb }).observe(seconds);
+        if T::PART == Part::Slices && result == "ok" {
+            let object = match write {
+                Write::Create(new) | Write::Update { new, .. } => new,
+                Write::Delete { current } => current,
+            };
+            let changes =
+                if object.is_mirrored() { &self.metrics.mirror_changes } else { &self.metrics.changes };
+            changes.get_or_create(&OperationLabel { operation: verb }).inc();
+        }
+    }
+
+    fn observe<T: Synced>(&self, tally: Tally) {
+        if T::PART == Part::Slices {
+            // Counts are far below 2^52.
+            self.metrics.added.observe(tally.added as f64);
+            self.metrics.removed.observe(tally.removed as f64);
+            self.metrics.skipped.inc_by(tally.skipped as u64);
+        }
+    }
+}
+
+/// Says in a log line what went wrong: the first time, and then ever more rarely.
+fn tell(work: &Lease<Task>, kind: &'static str, verb: &'static str, name: &str, failure: Failure) -> Halt {
+    let (service, failures) = (&work.key.key, work.failures);
+    if failures == 0 || failures.is_power_of_two() {
+        tracing::warn!(%service, kind, verb, name, failures, error = %failure, "cannot bring endpoints up to date; trying again");
+    }
+    Halt::Failed(failure)
+}
