@@ -293,8 +293,8 @@ impl Step<'_> {
                 }
             };
             let Some(name) = name else { continue };
-            let (v4, v6) = (server.v4.as_slice().into(), server.v6.as_slice().into());
-            self.add_glue(&name, Set::Own(v4), Set::Own(SmallVec::<[_; 2]>::from_slice(v6)));
+            let (v4, v6) = (server.v4.as_slice(), server.v6.as_slice());
+            self.add_glue(&name, Set::Own(SmallVec::from_slice(v4)), Set::Own(SmallVec::from_slice(v6)));
             names.push(name);
         }
         self.add(self.zone.config().ttl, RData::Ns(names))

@@ -135,7 +135,7 @@ impl Zone {
                 ChangeKey::Service(key) => self.refresh_service(&mut writer, key),
                 ChangeKey::Namespace(name) => self.refresh_namespace(name),
                 ChangeKey::Pod(key) if self.config.pods == Pods::Verified => {
-                    self.refresh_pod(&mut writer, key)
+                    self.refresh_pod(&mut writer, key);
                 }
                 ChangeKey::Pod(_) | ChangeKey::Node(_) => {}
             }

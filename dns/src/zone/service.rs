@@ -243,7 +243,7 @@ fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
     for port in &service.ports {
         let name = port.name.to_ascii_lowercase();
         if is_label(&name) {
-            ports.entry((name.into(), port.protocol)).or_default().push(port.port);
+            ports.entry((name, port.protocol)).or_default().push(port.port);
         }
     }
     let node = |numbers: Vec<i32>| own_node(ips, numbers.into_iter(), false);
