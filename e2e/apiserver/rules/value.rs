@@ -52,6 +52,11 @@ pub fn object_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map
     current.as_object_mut()
 }
 
+/// Makes sure that there is an object at a path.
+pub fn ensure_object(value: &mut Value, path: &[&str]) {
+    let _ = object_mut(value, path);
+}
+
 /// The list at a path, to be changed.
 pub fn items_mut<'a>(value: &'a mut Value, path: &[&str]) -> impl Iterator<Item = &'a mut Value> {
     let mut current = Some(value);
@@ -63,10 +68,10 @@ pub fn items_mut<'a>(value: &'a mut Value, path: &[&str]) -> impl Iterator<Item 
 
 /// Puts a value at a path, making the objects on the way.
 pub fn set(value: &mut Value, path: &[&str], new: impl Into<Value>) {
-    if let Some((last, parents)) = path.split_last() {
-        if let Some(map) = object_mut(value, parents) {
-            map.insert((*last).to_owned(), new.into());
-        }
+    if let Some((last, parents)) = path.split_last()
+        && let Some(map) = object_mut(value, parents)
+    {
+        map.insert((*last).to_owned(), new.into());
     }
 }
 

@@ -96,11 +96,11 @@ fn prune_value(field: Field, value: &mut Value, gone: &FieldSet, kept: &FieldSet
         Value::Array(items) => {
             items.retain(|item| !list_item(item).is_some_and(|step| goes(&step, gone, kept)));
             for item in items {
-                if let Some(step) = list_item(item) {
-                    if let Some(gone) = gone.below(&step) {
-                        let none = FieldSet::default();
-                        prune(field.ty, item, gone, kept.below(&step).unwrap_or(&none));
-                    }
+                if let Some(step) = list_item(item)
+                    && let Some(gone) = gone.below(&step)
+                {
+                    let none = FieldSet::default();
+                    prune(field.ty, item, gone, kept.below(&step).unwrap_or(&none));
                 }
             }
         }

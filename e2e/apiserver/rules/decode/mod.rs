@@ -33,10 +33,10 @@ pub fn decode(kind: Kind, value: Value) -> Result<Value, ApiError> {
 /// none: [`decode`] says what is the matter with them.
 pub fn unknown_fields(kind: Kind, value: &Value) -> Vec<String> {
     let mut paths = Vec::new();
-    if let Ok(value) = prepare(kind, value.clone()) {
-        if let Ok(known) = typed(kind, &value) {
-            collect_unknown(&value, &known, &mut String::new(), &mut paths);
-        }
+    if let Ok(value) = prepare(kind, value.clone())
+        && let Ok(known) = typed(kind, &value)
+    {
+        collect_unknown(&value, &known, &mut String::new(), &mut paths);
     }
     paths.into_iter().map(|path| format!("unknown field \"{path}\"")).collect()
 }

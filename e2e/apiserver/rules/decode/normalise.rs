@@ -133,10 +133,10 @@ pub(super) fn omit_empty(kind: Kind, object: &mut Value) {
         }
         // A Service's selector is a plain map; everywhere else an empty selector says "everything".
         Kind::Service => {
-            if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) {
-                if spec.get("selector").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
-                    spec.remove("selector");
-                }
+            if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut)
+                && spec.get("selector").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty)
+            {
+                spec.remove("selector");
             }
         }
         _ => {}

@@ -8,7 +8,7 @@ mod workload;
 
 use serde_json::{Value, json};
 
-use super::value::{at, items_mut, object_mut, set_default, text};
+use super::value::{at, ensure_object, items_mut, set_default, text};
 use crate::apiserver::kind::Kind;
 
 /// Fills what the user left out. Applied to an object that has its defaults, nothing changes.
@@ -32,7 +32,7 @@ pub fn defaults(kind: Kind, object: &mut Value) {
                 set_default(port, &["protocol"], "TCP");
             }
         }
-        Kind::Lease => drop(object_mut(object, &["spec"])),
+        Kind::Lease => ensure_object(object, &["spec"]),
         Kind::Deployment => workload::deployment(object),
         Kind::ReplicaSet => workload::replica_set(object),
         Kind::StatefulSet => workload::stateful_set(object),
@@ -44,13 +44,13 @@ fn namespace(object: &mut Value) {
     if !name.is_empty() {
         set_default(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
     }
-    drop(object_mut(object, &["spec"]));
+    ensure_object(object, &["spec"]);
     set_default(object, &["status", "phase"], "Active");
 }
 
 fn node(object: &mut Value) {
-    drop(object_mut(object, &["spec"]));
-    drop(object_mut(object, &["status"]));
+    ensure_object(object, &["spec"]);
+    ensure_object(object, &["status"]);
     if let Some(capacity) = at(object, &["status", "capacity"]).cloned() {
         set_default(object, &["status", "allocatable"], capacity);
     }
@@ -58,8 +58,8 @@ fn node(object: &mut Value) {
 }
 
 fn event(object: &mut Value) {
-    drop(object_mut(object, &["involvedObject"]));
-    drop(object_mut(object, &["source"]));
+    ensure_object(object, &["involvedObject"]);
+    ensure_object(object, &["source"]);
     set_default(object, &["reportingComponent"], "");
     set_default(object, &["reportingInstance"], "");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::apiserver::rules::value::{
-    at, entries, flag, items, items_mut, object_mut, set, set_default, text,
+    at, ensure_object, entries, flag, items, items_mut, set, set_default, text,
 };
 
 /// Defaults of a Pod.
@@ -17,7 +17,7 @@ pub(super) fn defaults(pod: &mut Value) {
     if let Some(spec) = pod.get_mut("spec") {
         pod_spec(spec);
     }
-    drop(object_mut(pod, &["status"]));
+    ensure_object(pod, &["status"]);
     one_and_many(pod, "podIP", "podIPs");
     one_and_many(pod, "hostIP", "hostIPs");
 }
@@ -43,7 +43,7 @@ pub(super) fn pod_spec(spec: &mut Value) {
     set_default(spec, &["restartPolicy"], "Always");
     set_default(spec, &["terminationGracePeriodSeconds"], 30);
     set_default(spec, &["schedulerName"], "default-scheduler");
-    drop(object_mut(spec, &["securityContext"]));
+    ensure_object(spec, &["securityContext"]);
     // The deprecated twin is kept in step.
     let account = match (text(spec, &["serviceAccountName"]), text(spec, &["serviceAccount"])) {
         ("", twin) => twin.to_owned(),
@@ -73,7 +73,7 @@ fn container(container: &mut Value, host_network: bool) {
     set_default(container, &["imagePullPolicy"], policy);
     set_default(container, &["terminationMessagePath"], "/dev/termination-log");
     set_default(container, &["terminationMessagePolicy"], "File");
-    drop(object_mut(container, &["resources"]));
+    ensure_object(container, &["resources"]);
     for port in items_mut(container, &["ports"]) {
         set_default(port, &["protocol"], "TCP");
         if let (true, Some(number)) = (host_network, port.get("containerPort").cloned()) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::apiserver::rules::value::{at, items, items_mut, object_mut, remove, set, set_default, text};
+use crate::apiserver::rules::value::{at, ensure_object, items, items_mut, remove, set, set_default, text};
 
 /// How long `sessionAffinity: ClientIP` sticks.
 const AFFINITY_SECONDS: u32 = 10_800;
@@ -42,5 +42,5 @@ pub(super) fn defaults(object: &mut Value) {
             }
         }
     }
-    drop(object_mut(object, &["status", "loadBalancer"]));
+    ensure_object(object, &["status", "loadBalancer"]);
 }

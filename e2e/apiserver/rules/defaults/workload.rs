@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::pod;
-use crate::apiserver::rules::value::{items_mut, object_mut, set_default, text};
+use crate::apiserver::rules::value::{ensure_object, items_mut, set_default, text};
 
 pub(super) fn deployment(object: &mut Value) {
     template(object);
@@ -15,7 +15,7 @@ pub(super) fn deployment(object: &mut Value) {
     }
     set_default(object, &["spec", "revisionHistoryLimit"], 10);
     set_default(object, &["spec", "progressDeadlineSeconds"], 600);
-    drop(object_mut(object, &["status"]));
+    ensure_object(object, &["status"]);
 }
 
 pub(super) fn replica_set(object: &mut Value) {

@@ -127,10 +127,10 @@ fn directives_on_lists(
         let Some(values) = value.as_array() else {
             continue;
         };
-        if let Some(list) = directive.strip_prefix(DELETE_VALUES) {
-            if let Some(items) = object.get_mut(list).and_then(Value::as_array_mut) {
-                items.retain(|item| !values.contains(item));
-            }
+        if let Some(list) = directive.strip_prefix(DELETE_VALUES)
+            && let Some(items) = object.get_mut(list).and_then(Value::as_array_mut)
+        {
+            items.retain(|item| !values.contains(item));
         }
     }
     for (directive, value) in patch {

@@ -54,48 +54,41 @@ impl Allocator {
         before: &[(String, u16)],
         automatic: bool,
     ) -> Result<(), Vec<FieldError>> {
-        let mut by_port: BTreeMap<i64, u16> = BTreeMap::new();
-        for port in items(service, &["spec", "ports"]) {
-            if let (Some(number), Some(node_port)) = (number(port, &["port"]), wanted(port)) {
-                by_port.entry(number).or_insert(u16::try_from(node_port).unwrap_or_default());
-            }
-        }
+        let asked: Vec<(i64, i64)> = items(service, &["spec", "ports"])
+            .iter()
+            .filter_map(|port| Some((number(port, &["port"])?, wanted(port)?)))
+            .collect();
+        let mut given: BTreeMap<i64, u16> = BTreeMap::new();
         let mut ours: Vec<u16> = before.iter().map(|(_, port)| *port).collect();
         for (index, port) in items_mut(service, &["spec", "ports"]).enumerate() {
             let protocol = text(port, &["protocol"]).to_owned();
             let service_port = number(port, &["port"]).unwrap_or_default();
-            let node_port = match wanted(port) {
-                Some(wanted) => match ours.iter().find(|port| i64::from(**port) == wanted) {
-                    Some(own) => {
-                        self.node_ports.mark(&protocol, *own);
-                        *own
-                    }
-                    None => self.node_ports.allocate(&protocol, wanted).map_err(|why| {
-                        vec![FieldError::invalid(format!("spec.ports[{index}].nodePort"), wanted, why)]
-                    })?,
-                },
+            let field = || format!("spec.ports[{index}].nodePort");
+            let wish = match wanted(port) {
+                Some(wanted) => Some(wanted),
                 None if !automatic => continue,
-                None => match by_port.get(&service_port).filter(|port| ours.contains(port)) {
-                    Some(shared) => {
-                        self.node_ports.mark(&protocol, *shared);
-                        *shared
+                // A twin of another protocol shares its number, even when it stands later in the list.
+                None => given.get(&service_port).copied().map(i64::from).or_else(|| {
+                    asked.iter().find(|(port, _)| *port == service_port).map(|(_, wanted)| *wanted)
+                }),
+            };
+            let node_port = match wish {
+                Some(wish) => match ours.iter().copied().find(|port| i64::from(*port) == wish) {
+                    Some(own) => {
+                        self.node_ports.mark(&protocol, own);
+                        own
                     }
-                    None => {
-                        // The twin that comes later in the list may have asked for a number.
-                        let asked = by_port.get(&service_port).copied();
-                        let free = match asked {
-                            Some(asked) => self.node_ports.allocate(&protocol, i64::from(asked)).ok(),
-                            None => self.node_ports.next(&protocol),
-                        };
-                        free.ok_or_else(|| {
-                            let why = "failed to allocate a nodePort: range is full";
-                            vec![FieldError::internal(format!("spec.ports[{index}].nodePort"), why)]
-                        })?
-                    }
+                    None => self
+                        .node_ports
+                        .allocate(&protocol, wish)
+                        .map_err(|why| vec![FieldError::invalid(field(), wish, why)])?,
                 },
+                None => self.node_ports.next(&protocol).ok_or_else(|| {
+                    vec![FieldError::internal(field(), "failed to allocate a nodePort: range is full")]
+                })?,
             };
             set(port, &["nodePort"], node_port);
-            by_port.entry(service_port).or_insert(node_port);
+            given.entry(service_port).or_insert(node_port);
             ours.push(node_port);
         }
         Ok(())

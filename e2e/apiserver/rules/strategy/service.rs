@@ -52,12 +52,11 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
     let by_name: BTreeMap<&str, i64> =
         items(old, &["spec", "ports"]).iter().map(|port| (text(port, &["name"]), node_port(port))).collect();
     for port in items_mut(new, &["spec", "ports"]) {
-        if node_port(port) == 0 {
-            if let Some(before) = by_name.get(text(port, &["name"])).copied().filter(|before| *before != 0) {
-                if used.insert(before) {
-                    set(port, &["nodePort"], before);
-                }
-            }
+        if node_port(port) == 0
+            && let Some(before) = by_name.get(text(port, &["name"])).copied().filter(|before| *before != 0)
+            && used.insert(before)
+        {
+            set(port, &["nodePort"], before);
         }
     }
 }

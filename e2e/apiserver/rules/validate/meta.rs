@@ -77,11 +77,8 @@ pub(super) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     {
         let (after, before) = (at(new, &["metadata", key]), at(old, &["metadata", key]));
         if after != before {
-            let bad = after.cloned().unwrap_or(if matches!(key, "name" | "namespace" | "uid") {
-                json!("")
-            } else {
-                Value::Null
-            });
+            let missing = if matches!(key, "name" | "namespace" | "uid") { json!("") } else { Value::Null };
+            let bad = after.unwrap_or(&missing).clone();
             errors.push(FieldError::immutable(format!("metadata.{key}"), bad));
         }
     }

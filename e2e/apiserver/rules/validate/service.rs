@@ -146,7 +146,7 @@ fn ports(service: &Value, errors: &mut Vec<FieldError>) {
         errors.extend(protocol(text(port, &["protocol"]), field("protocol")));
         match at(port, &["targetPort"]) {
             Some(Value::String(name)) => {
-                errors.extend(each(&field("targetPort"), name, names::port_name(name)))
+                errors.extend(each(&field("targetPort"), name, names::port_name(name)));
             }
             target => {
                 let target = target.and_then(Value::as_i64).unwrap_or_default();
