@@ -22,7 +22,7 @@ mod udp;
 use std::{
     future::Future,
     io,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -117,7 +117,8 @@ pub struct Server<H> {
 }
 
 impl<H: Handler> Server<H> {
-    /// Binds UDP and TCP on every address. Port 0 is any port that is free for both.
+    /// Binds UDP and TCP on every address. Port 0 is any port that is free for both. The IPv6 wildcard address is left out
+    /// where there is no IPv6, unless it is the only one.
     ///
     /// Must be called within a runtime.
     ///
@@ -132,6 +133,13 @@ impl<H: Handler> Server<H> {
             addresses: Vec::new(),
         };
         for address in addresses {
+            if *address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()))
+                && addresses.len() > 1
+                && !has_ipv6()
+            {
+                tracing::warn!(%address, "not listened on: this machine has no IPv6");
+                continue;
+            }
             let (listener, sockets) = bind_both(*address, server.limits.udp_sockets)?;
             server.addresses.push(listener.local_addr()?);
             server.tcp.push(listener);
@@ -140,7 +148,7 @@ impl<H: Handler> Server<H> {
         Ok(server)
     }
 
-    /// The addresses that are listened on, in the order given, with their ports.
+    /// The addresses that are listened on, in the order given, with the ports they got.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -185,6 +193,11 @@ fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>
         tracing::error!(client = %from.address, bytes = request.len(), "a request made the handler panic");
         Handled::Silent
     })
+}
+
+/// Whether the kernel has IPv6 at all.
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
 /// How often a free port of one protocol may turn out to be taken in the other.

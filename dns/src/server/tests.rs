@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},

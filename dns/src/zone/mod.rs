@@ -203,9 +203,13 @@ impl Zone {
                 names.as_ref().and_then(|names| apex::of_service(names, &self.config.own_addresses));
             self.refresh_name_servers(writer, key, servers);
         }
-        let names = names.filter(|_| self.config.serves(key));
+        let mut names = names.filter(|_| self.config.serves(key));
         let entry = service_key(key);
         let old = self.services.get(&entry).map(|names| Arc::clone(&names));
+        if let (Some(names), Some(old)) = (&mut names, &old) {
+            // One key for all that lead to it, however often it changes.
+            names.key = Arc::clone(&old.key);
+        }
         if old.as_deref() == names.as_ref() {
             return;
         }
