@@ -116,7 +116,7 @@ impl FieldError {
         let mut text = self.kind.text().to_owned();
         if let Some(bad) = &self.bad {
             text.push_str(": ");
-            text.push_str(&show(bad));
+            text.push_str(&bad.to_string());
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -159,13 +159,5 @@ impl FieldErrorType {
             Self::NotFound => "FieldValueNotFound",
             Self::Internal => "InternalError",
         }
-    }
-}
-
-/// A value as the real server prints it: strings quoted, `null` for what is not there, the rest as JSON.
-fn show(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("\"{text}\""),
-        other => other.to_string(),
     }
 }

@@ -77,10 +77,11 @@ pub(super) fn prune(ty: Type, object: &mut Value, gone: &FieldSet, kept: &FieldS
             continue;
         }
         let none = FieldSet::default();
+        let wanted = kept.has(step);
         let (gone, kept) = (gone.below(step).unwrap_or(&none), kept.below(step).unwrap_or(&none));
         prune_value(field(ty, key), value, gone, kept);
         // An object or a list that only the manager filled goes with its content.
-        if kept.is_empty() && !gone.is_empty() && is_hollow(value) {
+        if !wanted && kept.is_empty() && !gone.is_empty() && is_hollow(value) {
             map.remove(key);
         }
     }

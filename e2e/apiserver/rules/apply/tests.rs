@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::apiserver::rules::value::items;
 
@@ -224,8 +226,71 @@ fn lists_need_their_keys_once() {
 }
 
 #[test]
+fn an_empty_object_can_be_wanted() {
+    let live = applied(None, json!({ "type": "ClusterIP" }), "me").unwrap();
+    let live = applied(Some(&live), json!({}), "me").unwrap();
+    assert_eq!((&live["spec"], fields(&live, "me")), (&json!({}), json!({ "f:spec": {} })));
+}
+
+#[test]
 fn field_sets_survive_the_wire() {
     let wire = json!({ "f:metadata": { "f:labels": { ".": {}, "f:a/b": {} }, "f:finalizers": { "v:\"x/y\"": {} } },
                        "f:spec": { "f:ports": { "k:{\"port\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {} } } } });
     assert_eq!(FieldSet::from_json(&wire).to_json(), wire);
+}
+
+/// Some Service a manager may want.
+fn any_config() -> impl Strategy<Value = Value> {
+    let labels = proptest::collection::btree_map("[ab]", "[xy]", 0..3);
+    let ports = proptest::collection::btree_map(1_u16..4, proptest::option::of("[ab]"), 0..3);
+    let kind = proptest::option::of("ClusterIP|NodePort");
+    let finalizers = proptest::collection::btree_set("[ab]/[cd]", 0..3);
+    (labels, ports, kind, finalizers).prop_map(|(labels, ports, kind, finalizers)| {
+        let ports: Vec<Value> = ports
+            .into_iter()
+            .map(|(port, name)| {
+                name.map_or_else(|| json!({ "port": port }), |name| json!({ "port": port, "name": name }))
+            })
+            .collect();
+        // An empty map or list is a value of its own, which would be owned beside what others put into it.
+        let mut config = config(json!({}));
+        if !ports.is_empty() {
+            config["spec"]["ports"] = json!(ports);
+        }
+        if !labels.is_empty() {
+            config["metadata"]["labels"] = json!(labels);
+        }
+        if !finalizers.is_empty() {
+            config["metadata"]["finalizers"] = json!(finalizers);
+        }
+        if let Some(kind) = kind {
+            config["spec"]["type"] = json!(kind);
+        }
+        if config["spec"] == json!({}) {
+            remove(&mut config, &["spec"]);
+        }
+        config
+    })
+}
+
+proptest! {
+    /// Whatever managers apply over each other: what was applied last is there, what is owned exists, and what nobody
+    /// owns is gone.
+    #[test]
+    fn applies_of_several_managers(steps in proptest::collection::vec(("me|you|it", any_config()), 1..8)) {
+        let root = Type::Root(Kind::Service);
+        let mut live: Option<Value> = None;
+        for (manager, config) in steps {
+            let next = apply(Kind::Service, live.as_ref(), &config, &manager, true, T1, "").unwrap();
+            let again = apply(Kind::Service, Some(&next), &config, &manager, false, T2, "").unwrap();
+            prop_assert_eq!(&again, &next);
+            let changes = walk::compare(root, &next, &merge::merge(root, &next, &config));
+            prop_assert!(changes.added.is_empty() && changes.modified.is_empty());
+            let all = Managers::of(&next).others(&Manager::update("nobody", Kind::Service, ""));
+            let there = stripped(walk::field_set(root, &next));
+            prop_assert!(all.difference(&there).is_empty(), "{:?}", all.difference(&there).paths());
+            prop_assert!(there.difference(&all).is_empty(), "{:?}", there.difference(&all).paths());
+            live = Some(next);
+        }
+    }
 }

@@ -83,7 +83,7 @@ fn prepare(kind: Kind, mut value: Value) -> Result<Value, ApiError> {
     }
     map.insert("apiVersion".to_owned(), Value::String(api_version));
     map.insert("kind".to_owned(), Value::String(info.name.to_owned()));
-    normalise::quantities(&mut value);
+    normalise::quantities(&mut value).map_err(|why| refuse(info.name, info.version, why.to_owned()))?;
     Ok(value)
 }
 

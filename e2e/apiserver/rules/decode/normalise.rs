@@ -83,8 +83,8 @@ const ZEROS: &[&str] = &[
 /// Maps whose keys are the user's, not fields; and field sets, whose leaves are empty objects.
 const OPAQUE: &[&str] = &["labels", "annotations", "matchLabels", "nodeSelector", "selector", "fieldsV1"];
 
-/// Numbers where Go reads quantities become strings, wherever a map of resources is.
-pub(super) fn quantities(value: &mut Value) {
+/// Numbers where Go reads quantities become strings, wherever a map of resources is; what is no quantity is refused.
+pub(super) fn quantities(value: &mut Value) -> Result<(), &'static str> {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
@@ -93,23 +93,43 @@ pub(super) fn quantities(value: &mut Value) {
                         "limits" | "requests" | "capacity" | "allocatable" | "overhead"
                         | "allocatedResources",
                         Value::Object(resources),
-                    ) => {
-                        resources.values_mut().for_each(stringify);
-                    }
-                    ("sizeLimit" | "divisor", Value::Number(_)) => stringify(value),
-                    _ => quantities(value),
+                    ) => resources.values_mut().try_for_each(quantity)?,
+                    ("sizeLimit" | "divisor", _) => quantity(value)?,
+                    (key, _) if OPAQUE.contains(&key) => {}
+                    _ => quantities(value)?,
                 }
             }
+            Ok(())
         }
-        Value::Array(items) => items.iter_mut().for_each(quantities),
-        _ => {}
+        Value::Array(items) => items.iter_mut().try_for_each(quantities),
+        _ => Ok(()),
     }
 }
 
-fn stringify(value: &mut Value) {
+fn quantity(value: &mut Value) -> Result<(), &'static str> {
+    const FORM: &str =
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
     if let Value::Number(number) = value {
         *value = Value::String(number.to_string());
     }
+    match value.as_str() {
+        Some(text) if !is_quantity(text) => Err(FORM),
+        _ => Ok(()),
+    }
+}
+
+/// A number with a decimal, binary or exponent suffix: `100m`, `1.5Gi`, `1e3`.
+fn is_quantity(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let exponent =
+        suffix.strip_prefix(['e', 'E']).map(|power| power.strip_prefix(['+', '-']).unwrap_or(power));
+    number.contains(|c: char| c.is_ascii_digit())
+        && number.matches('.').count() <= 1
+        && (exponent.is_some_and(|power| !power.is_empty() && power.chars().all(|c| c.is_ascii_digit()))
+            || ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
+                .contains(&suffix))
 }
 
 /// Drops what Go's `omitempty` drops.

@@ -99,6 +99,23 @@ fn quantities_may_be_numbers() {
 }
 
 #[test]
+fn quantities_have_a_form() {
+    let pod = |cpu: &str| json!({ "spec": { "containers": [{ "name": "c", "resources": { "limits": { "cpu": cpu } } }] } });
+    for good in ["1", "100m", "1.5", "1e3", "1E-3", "2Gi", "+1", "-5k", ".5", "1E"] {
+        assert!(decode(Kind::Pod, pod(good)).is_ok(), "{good}");
+    }
+    for bad in ["", "one", "1.2.3", "1g", "1e", "Gi", "1 Gi"] {
+        let error = decode(Kind::Pod, pod(bad)).unwrap_err();
+        assert_eq!(
+            error.message,
+            "Pod in version \"v1\" cannot be handled as a Pod: quantities must match the regular expression \
+             '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+            "{bad}"
+        );
+    }
+}
+
+#[test]
 fn unknown_fields_are_named_by_path() {
     let object = service(json!({ "ports": [{ "port": 80, "prot": "TCP" }], "foo": {}, "type": "ClusterIP" }));
     let unknown = unknown_fields(Kind::Service, &object);

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use self::pool::{NodePorts, Range};
 use super::error::FieldError;
-use super::value::{items, set, strings, text};
+use super::value::{set, strings, text};
 
-/// What is allocated. A clone is a transaction: throw it away and nothing happened.
+/// What is allocated. A change that may still fail further down can be tried on a clone.
 #[derive(Clone, Debug)]
 pub struct Allocator {
     v4: Range,
@@ -45,32 +45,51 @@ impl Allocator {
     /// back what an update no longer needs. Nothing has changed when it fails.
     pub fn allocate(&mut self, new: &mut Value, old: Option<&Value>) -> Result<(), Vec<FieldError>> {
         let mut service = new.clone();
-        let mut next = self.clone();
         families::init(&mut service, old)?;
-        next.cluster_ips(&mut service, old)?;
-        next.service_node_ports(&mut service, old)?;
-        *self = next;
+        let before = old.map(Held::of).unwrap_or_default();
+        let mut taken = Held::default();
+        let cursors = (self.v4.cursor(), self.v6.cursor(), self.node_ports.cursor());
+        let done = self
+            .cluster_ips(&mut service, &before, &mut taken)
+            .and_then(|()| self.service_node_ports(&mut service, &before, &mut taken));
+        if let Err(errors) = done {
+            self.free(&taken);
+            self.v4.set_cursor(cursors.0);
+            self.v6.set_cursor(cursors.1);
+            self.node_ports.set_cursor(cursors.2);
+            return Err(errors);
+        }
+        let after = Held::of(&service);
+        self.free(&Held {
+            addresses: before.addresses.into_iter().filter(|held| !after.addresses.contains(held)).collect(),
+            ports: before.ports.into_iter().filter(|held| !after.ports.contains(held)).collect(),
+        });
         *new = service;
         Ok(())
     }
 
     /// Gives back everything a deleted Service had.
     pub fn release(&mut self, service: &Value) {
-        for address in addresses(service) {
-            self.range(address).free(address);
-        }
-        for (protocol, port) in node_ports::held(service) {
-            self.node_ports.free(&protocol, port);
-        }
+        self.free(&Held::of(service));
     }
 
     /// Marks what a stored Service has.
     pub fn import(&mut self, service: &Value) {
-        for address in addresses(service) {
+        let held = Held::of(service);
+        for address in held.addresses {
             self.range(address).mark(address);
         }
-        for (protocol, port) in node_ports::held(service) {
+        for (protocol, port) in held.ports {
             self.node_ports.mark(&protocol, port);
+        }
+    }
+
+    fn free(&mut self, held: &Held) {
+        for address in &held.addresses {
+            self.range(*address).free(*address);
+        }
+        for (protocol, port) in &held.ports {
+            self.node_ports.free(protocol, *port);
         }
     }
 
@@ -78,57 +97,70 @@ impl Allocator {
         if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
     }
 
-    fn cluster_ips(&mut self, service: &mut Value, old: Option<&Value>) -> Result<(), Vec<FieldError>> {
-        let before: Vec<IpAddr> = old.map(addresses).unwrap_or_default();
-        let mut kept = Vec::new();
-        let headless = strings(service, &["spec", "clusterIPs"]).first() == Some(&"None");
-        if text(service, &["spec", "type"]) != "ExternalName" && !headless {
-            let wanted: Vec<String> =
-                strings(service, &["spec", "clusterIPs"]).into_iter().map(str::to_owned).collect();
-            let families: Vec<bool> = strings(service, &["spec", "ipFamilies"])
-                .into_iter()
-                .map(|family| family == "IPv6")
-                .collect();
-            for (index, is_v6) in families.into_iter().enumerate() {
-                let range = if is_v6 { &mut self.v6 } else { &mut self.v4 };
-                let address = match wanted.get(index).map(|text| (text, text.parse::<IpAddr>())) {
-                    Some((text, Ok(address))) => {
-                        if !before.contains(&address) {
-                            range.allocate(address).map_err(|why| {
-                                let detail = format!("failed to allocate IP {text}: {why}");
-                                vec![FieldError::invalid("spec.clusterIPs", json!(wanted), detail)]
-                            })?;
-                        }
-                        address
-                    }
-                    _ => range.next().ok_or_else(|| {
+    fn cluster_ips(
+        &mut self,
+        service: &mut Value,
+        before: &Held,
+        taken: &mut Held,
+    ) -> Result<(), Vec<FieldError>> {
+        let wanted: Vec<String> =
+            strings(service, &["spec", "clusterIPs"]).into_iter().map(str::to_owned).collect();
+        let headless = wanted.first().is_some_and(|first| first == "None");
+        if text(service, &["spec", "type"]) == "ExternalName" || headless {
+            return Ok(());
+        }
+        let families: Vec<bool> =
+            strings(service, &["spec", "ipFamilies"]).into_iter().map(|family| family == "IPv6").collect();
+        let mut addresses = Vec::new();
+        for (index, is_v6) in families.into_iter().enumerate() {
+            let range = if is_v6 { &mut self.v6 } else { &mut self.v4 };
+            let address = match wanted.get(index).map(|text| (text, text.parse::<IpAddr>())) {
+                Some((_, Ok(address))) if before.addresses.contains(&address) => address,
+                Some((text, Ok(address))) => {
+                    range.allocate(address).map_err(|why| {
+                        let detail = format!("failed to allocate IP {text}: {why}");
+                        vec![FieldError::invalid("spec.clusterIPs", json!(wanted), detail)]
+                    })?;
+                    taken.addresses.push(address);
+                    address
+                }
+                _ => {
+                    let address = range.next().ok_or_else(|| {
                         let why = "failed to allocate a serviceIP: range is full";
                         vec![FieldError::internal("spec.clusterIPs", why)]
-                    })?,
-                };
-                kept.push(address);
-            }
-            let texts: Vec<String> = kept.iter().map(ToString::to_string).collect();
-            if let Some(first) = texts.first() {
-                set(service, &["spec", "clusterIP"], first.as_str());
-                set(service, &["spec", "clusterIPs"], json!(texts));
-            }
+                    })?;
+                    taken.addresses.push(address);
+                    address
+                }
+            };
+            addresses.push(address.to_string());
         }
-        for address in before.into_iter().filter(|address| !kept.contains(address)) {
-            self.range(address).free(address);
+        if let Some(first) = addresses.first() {
+            set(service, &["spec", "clusterIP"], first.as_str());
+            set(service, &["spec", "clusterIPs"], json!(addresses));
         }
         Ok(())
     }
 }
 
-/// The cluster IPs a Service holds.
-fn addresses(service: &Value) -> Vec<IpAddr> {
-    if text(service, &["spec", "type"]) == "ExternalName" {
-        return Vec::new();
+/// What one Service holds.
+#[derive(Debug, Default)]
+struct Held {
+    addresses: Vec<IpAddr>,
+    /// Node ports by protocol; a health check's port has a protocol of its own.
+    ports: Vec<(String, u16)>,
+}
+
+impl Held {
+    fn of(service: &Value) -> Self {
+        let addresses = if text(service, &["spec", "type"]) == "ExternalName" {
+            Vec::new()
+        } else {
+            strings(service, &["spec", "clusterIPs"])
+                .into_iter()
+                .filter_map(|text| text.parse().ok())
+                .collect()
+        };
+        Self { addresses, ports: node_ports::held(service) }
     }
-    items(service, &["spec", "clusterIPs"])
-        .iter()
-        .filter_map(Value::as_str)
-        .filter_map(|address| address.parse().ok())
-        .collect()
 }

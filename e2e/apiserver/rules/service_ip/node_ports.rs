@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Allocator;
+use super::{Allocator, Held};
 use crate::apiserver::rules::error::FieldError;
 use crate::apiserver::rules::strategy::service::needs_health_check;
 use crate::apiserver::rules::value::{flag, items, items_mut, number, set, text};
@@ -28,21 +28,17 @@ impl Allocator {
     pub(super) fn service_node_ports(
         &mut self,
         service: &mut Value,
-        old: Option<&Value>,
+        before: &Held,
+        taken: &mut Held,
     ) -> Result<(), Vec<FieldError>> {
-        let before = old.map(held).unwrap_or_default();
         let kind = text(service, &["spec", "type"]).to_owned();
         let automatic = kind == "NodePort"
             || (kind == "LoadBalancer" && flag(service, &["spec", "allocateLoadBalancerNodePorts"]));
         if automatic || kind == "LoadBalancer" {
-            self.port_list(service, &before, automatic)?;
+            self.port_list(service, before, taken, automatic)?;
         }
         if needs_health_check(service) {
-            self.health_check(service, &before)?;
-        }
-        let after = held(service);
-        for (protocol, port) in before.into_iter().filter(|port| !after.contains(port)) {
-            self.node_ports.free(&protocol, port);
+            self.health_check(service, before, taken)?;
         }
         Ok(())
     }
@@ -51,7 +47,8 @@ impl Allocator {
     fn port_list(
         &mut self,
         service: &mut Value,
-        before: &[(String, u16)],
+        before: &Held,
+        taken: &mut Held,
         automatic: bool,
     ) -> Result<(), Vec<FieldError>> {
         let asked: Vec<(i64, i64)> = items(service, &["spec", "ports"])
@@ -59,7 +56,7 @@ impl Allocator {
             .filter_map(|port| Some((number(port, &["port"])?, wanted(port)?)))
             .collect();
         let mut given: BTreeMap<i64, u16> = BTreeMap::new();
-        let mut ours: Vec<u16> = before.iter().map(|(_, port)| *port).collect();
+        let mut ours: Vec<u16> = before.ports.iter().map(|(_, port)| *port).collect();
         for (index, port) in items_mut(service, &["spec", "ports"]).enumerate() {
             let protocol = text(port, &["protocol"]).to_owned();
             let service_port = number(port, &["port"]).unwrap_or_default();
@@ -87,6 +84,10 @@ impl Allocator {
                     vec![FieldError::internal(field(), "failed to allocate a nodePort: range is full")]
                 })?,
             };
+            let held = (protocol, node_port);
+            if !before.ports.contains(&held) {
+                taken.ports.push(held);
+            }
             set(port, &["nodePort"], node_port);
             given.entry(service_port).or_insert(node_port);
             ours.push(node_port);
@@ -94,10 +95,15 @@ impl Allocator {
         Ok(())
     }
 
-    fn health_check(&mut self, service: &mut Value, before: &[(String, u16)]) -> Result<(), Vec<FieldError>> {
+    fn health_check(
+        &mut self,
+        service: &mut Value,
+        before: &Held,
+        taken: &mut Held,
+    ) -> Result<(), Vec<FieldError>> {
         const FIELD: &str = "spec.healthCheckNodePort";
         let wanted = number(service, &["spec", "healthCheckNodePort"]).unwrap_or_default();
-        if before.iter().any(|(protocol, port)| protocol == HEALTH && i64::from(*port) == wanted) {
+        if before.ports.iter().any(|(protocol, port)| protocol == HEALTH && i64::from(*port) == wanted) {
             return Ok(());
         }
         let port = if wanted == 0 {
@@ -109,6 +115,7 @@ impl Allocator {
                 vec![FieldError::internal(FIELD, why)]
             })?
         };
+        taken.ports.push((HEALTH.to_owned(), port));
         set(service, &["spec", "healthCheckNodePort"], port);
         Ok(())
     }

@@ -70,6 +70,16 @@ impl Range {
         }
     }
 
+    /// Where the search for a free address goes on.
+    pub(super) fn cursor(&self) -> u16 {
+        self.cursor
+    }
+
+    /// Moves the search back, after an allocation that came to nothing.
+    pub(super) fn set_cursor(&mut self, cursor: u16) {
+        self.cursor = cursor;
+    }
+
     fn offset(&self, address: IpAddr) -> Option<u16> {
         let number = match (address, self.is_v4) {
             (IpAddr::V4(address), true) => u128::from(u32::from(address)),
@@ -148,5 +158,15 @@ impl NodePorts {
                 self.taken.remove(&port);
             }
         }
+    }
+
+    /// Where the search for a free port goes on.
+    pub(super) fn cursor(&self) -> u16 {
+        self.cursor
+    }
+
+    /// Moves the search back, after an allocation that came to nothing.
+    pub(super) fn set_cursor(&mut self, cursor: u16) {
+        self.cursor = cursor;
     }
 }

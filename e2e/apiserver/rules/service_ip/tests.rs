@@ -137,6 +137,45 @@ fn a_failed_allocation_changes_nothing() {
 }
 
 #[test]
+fn a_failed_update_keeps_what_was_held() {
+    let mut allocator = Allocator::new();
+    let web = json!({ "type": "NodePort", "clusterIP": "10.96.0.5", "ports": [{ "name": "a", "port": 80, "nodePort": 30001 }] });
+    let web = create(&mut allocator, web).unwrap();
+    let error = update(&mut allocator, &web, |spec| {
+        spec["ipFamilyPolicy"] = json!("PreferDualStack");
+        spec["ports"] = json!([{ "name": "a", "port": 80, "nodePort": 30002 }, { "name": "b", "port": 81, "nodePort": 1 }]);
+    })
+    .unwrap_err();
+    assert!(
+        error.starts_with("spec.ports[1].nodePort: Invalid value: 1: provided port is not in"),
+        "{error}"
+    );
+    assert!(create(&mut allocator, json!({ "clusterIP": "10.96.0.5" })).is_err());
+    let port = |port: u16| json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": port }] });
+    assert!(create(&mut allocator, port(30001)).is_err());
+    create(&mut allocator, port(30002)).unwrap();
+    assert_eq!(
+        create(&mut allocator, json!({ "ipFamilies": ["IPv6"] })).unwrap()["clusterIP"],
+        "fd00:10:96::8001"
+    );
+}
+
+#[test]
+fn twins_of_two_protocols_share_a_number() {
+    let mut allocator = Allocator::new();
+    let ports = json!([{ "name": "u", "port": 53, "protocol": "UDP" }, { "name": "t", "port": 53, "nodePort": 30053 }]);
+    let spec = create(&mut allocator, json!({ "type": "NodePort", "ports": ports })).unwrap();
+    assert_eq!(spec["ports"][0]["nodePort"], 30053);
+    let ports =
+        json!([{ "name": "u", "port": 53, "protocol": "UDP" }, { "name": "t", "port": 53, "nodePort": 53 }]);
+    let error = create(&mut allocator, json!({ "type": "NodePort", "ports": ports })).unwrap_err();
+    assert!(
+        error.starts_with("spec.ports[0].nodePort: Invalid value: 53: provided port is not in"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_change_of_type_gives_back_and_takes_again() {
     let mut allocator = Allocator::new();
     let web =
@@ -202,9 +241,9 @@ proptest! {
                 let service = held.swap_remove(index % held.len());
                 allocator.release(&service);
             }
-            let addresses: std::collections::BTreeSet<_> = held.iter().flat_map(addresses).collect();
+            let addresses: std::collections::BTreeSet<_> = held.iter().flat_map(|service| Held::of(service).addresses).collect();
             prop_assert_eq!(addresses.len(), held.len() * 2);
-            let ports: std::collections::BTreeSet<_> = held.iter().flat_map(node_ports::held).collect();
+            let ports: std::collections::BTreeSet<_> = held.iter().flat_map(|service| Held::of(service).ports).collect();
             prop_assert_eq!(ports.len(), held.len());
         }
     }
