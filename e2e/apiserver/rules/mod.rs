@@ -26,3 +26,6 @@ pub mod warnings;
 pub use error::{ApiError, FieldError};
 pub use selector::{FieldSelector, LabelSelector};
 pub use service_ip::Allocator;
+
+#[cfg(test)]
+mod tests;
