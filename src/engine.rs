@@ -62,7 +62,19 @@ struct Dns {
     addresses: Vec<SocketAddr>,
     zone: Arc<Zone>,
     serving: JoinHandle<()>,
-    runtime: Runtime,
+    #[expect(dead_code, reason = "serving ends with it")]
+    runtime: Threads,
+}
+
+/// A runtime that may be dropped from within another: it does not wait for its tasks.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Engine {
@@ -79,6 +91,9 @@ impl Engine {
             Some((args, listen)) => Some(dns(args, listen, settings.source, &index, &mut registry, &stop)?),
             None => None,
         };
+        for address in dns.iter().flat_map(|dns| &dns.addresses) {
+            info!(what = "dns", %address, "listening");
+        }
         let scope = Scope { pods: verified, controller: settings.controller.is_some() };
         let mut tasks = Vec::new();
         // Before the watches: a feed that is there first need not be filled.
@@ -154,7 +169,6 @@ impl Engine {
         if let Some(dns) = self.dns.take() {
             // Serving ends within its own grace.
             let _ = dns.serving.await;
-            dns.runtime.shutdown_background();
         }
         Ok(())
     }
@@ -200,14 +214,14 @@ fn dns(
     let forward =
         (!args.upstream.is_empty()).then(|| Forward::new(args.upstream.clone(), ForwardLimits::default()));
     let handler = Arc::new(ClusterHandler::new(Arc::clone(&zone), forward, metrics));
-    let guard = runtime.enter();
-    let server = Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?;
-    drop(guard);
+    let handle = runtime.handle().clone();
+    let runtime = Threads(Some(runtime));
+    let server = {
+        let _inside = handle.enter();
+        Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?
+    };
     let addresses = server.local_addrs().to_vec();
-    for address in &addresses {
-        info!(what = "dns", %address, "listening");
-    }
-    let serving = runtime.spawn(server.run(stop.clone()));
+    let serving = handle.spawn(server.run(stop.clone()));
     Ok(Dns { addresses, zone, serving, runtime })
 }
 

@@ -1,7 +1,6 @@
 //! `callsign sandbox`: a cluster, its endpoints and its names in one process, on loopback.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     path::Path,
     time::Instant,
@@ -9,9 +8,9 @@ use std::{
 
 use callsign_controller::Config as ControllerConfig;
 use callsign_e2e::apiserver::{
-    ApiServer, Options, Running, WriteOptions,
+    ApiServer, Options, Running,
     kind::Kind,
-    manifest::{self, Manifests},
+    manifest::{self, Manifest, Manifests},
     samples,
 };
 use callsign_shared::index::Source;
@@ -24,9 +23,6 @@ use crate::{
     exit::Exit,
     signals,
 };
-
-/// How the sandbox's own loading signs the fields it sets.
-const MANAGER: &str = "callsign-sandbox";
 
 /// Runs the sandbox until it is interrupted.
 pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
@@ -67,26 +63,47 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
 
 fn read(args: &SandboxArgs) -> Result<Manifests, Exit> {
     if !args.filenames.is_empty() {
-        return manifest::read(&args.filenames).map_err(Exit::configuration);
+        return manifest::load(&args.filenames).map_err(Exit::configuration);
     }
     if args.no_samples {
         return Ok(Manifests::default());
     }
-    samples::manifests().map_err(Exit::configuration)
+    samples::load().map_err(Exit::configuration)
 }
 
-/// Creates every object, and returns how many there are of each kind.
+/// Loads every object, Namespaces first, and returns how many there are of each kind. A namespace that objects are in and
+/// nobody brought is made: manifests are often written for one that is there.
 fn load(server: &Running, manifests: &Manifests) -> Result<Vec<(Kind, usize)>, Exit> {
+    let (namespaces, rest): (Vec<&Manifest>, Vec<&Manifest>) =
+        manifests.objects.iter().partition(|manifest| manifest.kind == Kind::Namespace);
     let mut counts: Vec<(Kind, usize)> = Vec::new();
-    for object in &manifests.objects {
-        manifest::apply(server.store(), object, &WriteOptions::by(MANAGER))
-            .map_err(|error| Exit::configuration(anyhow::anyhow!("{error}")))?;
-        match counts.iter_mut().find(|(kind, _)| *kind == object.kind) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((object.kind, 1)),
+    for manifest in namespaces.into_iter().chain(rest) {
+        let namespace = field(manifest, "/metadata/namespace");
+        if !namespace.is_empty() && server.store().get(Kind::Namespace, "", namespace).is_none() {
+            let object = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            load_one(server, object, manifest)?;
+            count(&mut counts, Kind::Namespace);
         }
+        load_one(server, manifest.value.clone(), manifest)?;
+        count(&mut counts, manifest.kind);
     }
     Ok(counts)
+}
+
+fn load_one(server: &Running, object: serde_json::Value, from: &Manifest) -> Result<(), Exit> {
+    let loaded = server.store().load(object);
+    loaded.map(drop).map_err(|error| Exit::configuration(anyhow::anyhow!("{}: {}", from.source, error.message)))
+}
+
+fn count(counts: &mut Vec<(Kind, usize)>, kind: Kind) {
+    match counts.iter_mut().find(|(known, _)| *known == kind) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((kind, 1)),
+    }
+}
+
+fn field<'a>(manifest: &'a Manifest, pointer: &str) -> &'a str {
+    manifest.value.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 fn write_kubeconfig(path: &Path, server: &Running) -> Result<(), Exit> {
@@ -105,45 +122,57 @@ fn welcome(
     manifests: &Manifests,
     started: Instant,
 ) -> String {
-    let mut text = String::new();
     let millis = started.elapsed().as_millis();
-    let mut line = |line: &str| {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{line}");
-    };
-    line(&format!("Sandbox ready in {millis} ms. Nothing outside this process; Ctrl-C forgets everything."));
-    line("");
-    for dns in engine.dns_addresses() {
-        let (ip, port) = (dns.ip(), dns.port());
-        line(&format!("  DNS  {dns} (udp, tcp)       dig @{ip} -p {port} {}", example(args, manifests)));
-    }
-    line(&format!("  API  {}      kubectl --server {} get services,endpointslices -A", server.url(), server.url()));
+    let mut lines = vec![
+        format!("Sandbox ready in {millis} ms. Nothing outside this process; Ctrl-C forgets everything."),
+        String::new(),
+    ];
+    let dns = engine.dns_addresses().first().copied().unwrap_or(args.listen);
+    lines.push(format!("  DNS   {dns} (udp, tcp)"));
+    lines.push(format!("  API   {}", server.url()));
     if let Some(path) = &args.write_kubeconfig {
-        line(&format!("                                    kubectl --kubeconfig {} get pods -A", path.display()));
+        lines.push(format!("  kubeconfig   {}", path.display()));
     }
-    line("");
-    let counts: Vec<String> =
-        loaded.iter().map(|(kind, count)| format!("{count} {}", plural(*kind, *count))).collect();
+    lines.push(String::new());
+    let counts: Vec<String> = loaded.iter().map(|(kind, count)| format!("{count} {}", plural(*kind, *count))).collect();
     let counts = if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
-    line(&format!("  Loaded {counts}."));
+    lines.push(format!("  Loaded {counts}."));
     for unknown in &manifests.unknown {
-        line(&format!("  Not loaded: {unknown}"));
+        let (version, kind, name) = (&unknown.api_version, &unknown.kind, &unknown.name);
+        lines.push(format!("  Not loaded, kind unknown here: {version} {kind} {name} ({})", unknown.source));
     }
-    if args.filenames.is_empty() && !args.no_samples {
-        line("");
-        for hint in samples::hints(&server.url(), engine.dns_addresses().first().copied()) {
-            line(&format!("  {hint}"));
-        }
-    }
-    text
+    let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
+    let kubectl = match &args.write_kubeconfig {
+        Some(path) => format!("kubectl --kubeconfig {}", path.display()),
+        None => format!("kubectl --server {}", server.url()),
+    };
+    lines.extend([String::new(), "  Try:".to_owned()]);
+    let samples = args.filenames.is_empty() && !args.no_samples;
+    lines.extend(next(&dig, &kubectl, args, manifests, samples).into_iter().map(|command| format!("    {command}")));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
-/// The name of the first Service that was loaded.
-fn example(args: &SandboxArgs, manifests: &Manifests) -> String {
+/// The commands to try.
+fn next(dig: &str, kubectl: &str, args: &SandboxArgs, manifests: &Manifests, samples: bool) -> Vec<String> {
     let domain = args.dns.cluster_domain.trim_end_matches('.');
-    let service = manifests.objects.iter().find(|object| object.kind == Kind::Service);
-    let (namespace, name) = service.map_or(("default", "kubernetes"), |object| (object.namespace(), object.name()));
-    format!("{name}.{namespace}.svc.{domain}")
+    if samples {
+        return vec![
+            format!("{dig} +short web.default.svc.{domain}"),
+            format!("{dig} +short db.shop.svc.{domain}"),
+            format!("{dig} +short _postgres._tcp.db.shop.svc.{domain} SRV"),
+            format!("{kubectl} get services,endpointslices -A"),
+            format!("{kubectl} -n shop scale statefulset/db --replicas=5"),
+            format!("{kubectl} -n shop get endpoints payments      # broken on purpose: why is it empty?"),
+        ];
+    }
+    let service = manifests.objects.iter().find(|manifest| manifest.kind == Kind::Service);
+    let name = service.map_or("kubernetes", |service| field(service, "/metadata/name"));
+    let namespace = service.map_or("default", |service| match field(service, "/metadata/namespace") {
+        "" => "default",
+        namespace => namespace,
+    });
+    vec![format!("{dig} {name}.{namespace}.svc.{domain}"), format!("{kubectl} get services,endpointslices -A")]
 }
 
 fn plural(kind: Kind, count: usize) -> &'static str {

@@ -116,9 +116,10 @@ impl Case {
         })
     }
 
-    /// The recorded answers, and what is wanted in the place of wrong ones.
-    pub fn recording(&self) -> Recording {
-        Recording::new(self.applied(), &self.dns)
+    /// The recorded answers, and what is wanted in the place of wrong ones. A variant has no steps of its own: `scenario`
+    /// is the case whose steps were played.
+    pub fn recording(&self, scenario: &Self) -> Recording {
+        Recording::new(scenario.applied(), &self.dns)
     }
 
     /// The namespaces its steps create: the ones it owns.

@@ -42,18 +42,20 @@ fn main() -> ExitCode {
     let worlds = (!arguments.list).then(|| runtime.block_on(Worlds::load(&cases)).expect("a cluster with every case"));
     let worlds = Arc::new(worlds);
     let mut trials = Vec::new();
-    for case in cases {
-        let case = Arc::new(case);
+    let cases: Vec<Arc<Case>> = cases.into_iter().map(Arc::new).collect();
+    for case in &cases {
         let name = case.scenario.clone();
-        trials.push(trial(&runtime, format!("{name}::objects"), &worlds, &case, objects_as_recorded));
-        trials.push(trial(&runtime, format!("{name}::answers"), &worlds, &case, answers_as_recorded));
+        let both = (Arc::clone(case), Arc::clone(case));
+        trials.push(trial(&runtime, format!("{name}::objects"), &worlds, both.clone(), objects_as_recorded));
+        trials.push(trial(&runtime, format!("{name}::answers"), &worlds, both, answers_as_recorded));
     }
     for variant in variants {
         let name = variant.variant.clone().unwrap_or_default();
         if VARIANTS.iter().any(|(known, _)| *known == name) {
-            let variant = Arc::new(variant);
+            let scenario = cases.iter().find(|case| case.scenario == variant.scenario).expect("the variant's scenario");
             let name = format!("{}::answers::{name}", variant.scenario);
-            trials.push(trial(&runtime, name, &worlds, &variant, answers_as_recorded));
+            let both = (Arc::new(variant), Arc::clone(scenario));
+            trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -62,14 +64,21 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trial<F>(runtime: &Runtime, name: String, worlds: &Arc<Option<Worlds>>, case: &Arc<Case>, test: F) -> Trial
+/// A test of what was recorded, and the scenario that was played for it.
+fn trial<F>(
+    runtime: &Runtime,
+    name: String,
+    worlds: &Arc<Option<Worlds>>,
+    (recorded, played): (Arc<Case>, Arc<Case>),
+    test: F,
+) -> Trial
 where
-    F: AsyncFn(&Worlds, &Case) -> Result<()> + Send + 'static,
+    F: AsyncFn(&Worlds, &Case, &Case) -> Result<()> + Send + 'static,
 {
-    let (worlds, case, runtime): (_, _, Handle) = (Arc::clone(worlds), Arc::clone(case), runtime.handle().clone());
+    let (worlds, runtime): (_, Handle) = (Arc::clone(worlds), runtime.handle().clone());
     Trial::test(name, move || {
         let Some(worlds) = worlds.as_ref() else { return Err(Failed::from("no cluster")) };
-        runtime.block_on(test(worlds, &case)).map_err(|error| Failed::from(format!("{error:#}")))
+        runtime.block_on(test(worlds, &recorded, &played)).map_err(|error| Failed::from(format!("{error:#}")))
     })
 }
 
@@ -107,7 +116,7 @@ impl Worlds {
     }
 }
 
-async fn objects_as_recorded(worlds: &Worlds, case: &Case) -> Result<()> {
+async fn objects_as_recorded(worlds: &Worlds, case: &Case, _: &Case) -> Result<()> {
     let namespaces = case.namespaces();
     eventually("as recorded", async || {
         let endpoints = worlds.world.cluster.list(Kind::Endpoints).await?;
@@ -124,13 +133,13 @@ async fn objects_as_recorded(worlds: &Worlds, case: &Case) -> Result<()> {
     .await
 }
 
-async fn answers_as_recorded(worlds: &Worlds, case: &Case) -> Result<()> {
+async fn answers_as_recorded(worlds: &Worlds, case: &Case, played: &Case) -> Result<()> {
     let server = match &case.variant {
         Some(variant) => worlds.variants.get(variant).map_or(worlds.world.dns, |variant| variant.dns),
         None => worlds.world.dns,
     };
     let resolver = Resolver::new(server).await?;
-    let recording = case.recording();
+    let recording = case.recording(played);
     eventually("as recorded", async || {
         let mut differences = Vec::new();
         for question in &case.dns {

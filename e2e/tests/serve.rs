@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use callsign_e2e::{
-    apiserver::{ApiServer, Options},
+    apiserver::{
+        ApiServer, Options,
+        faults::{Fault, Requests},
+    },
     harness::{
         build,
         process::Callsign,
@@ -98,18 +101,37 @@ async fn an_api_server_that_is_gone_changes_no_answer() -> Result<()> {
     world.cluster.apply(&build::headless("n", "web")).await?;
     world.cluster.apply(&build::pod("n", "a", "web", "10.1.0.1", true)).await?;
     world.answers(NAME, "A", &["10.1.0.1"]).await?;
-    let server = world.server.take().unwrap();
-    let address = server.addr();
-    server.shutdown().await;
+    world.server.take().unwrap().shutdown().await;
     for _ in 0..20 {
         assert_eq!(world.data(NAME, "A").await?, ["10.1.0.1"]);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let ready = world.callsign.address("ready").await?;
     assert_eq!(get(ready, "/ready").await?.0, 200, "what is known stays known");
-    // An empty server in its place: a relist, and what is gone is gone.
-    let _server = ApiServer::start(Options::bare(address)).await?;
-    world.rcode(NAME, "A", "NXDOMAIN").await
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_in_an_outage_is_caught_up() -> Result<()> {
+    let world = World::start(Path::new(BINARY), Options::default(), &[]).await?;
+    world.cluster.apply(&build::namespace("n")).await?;
+    world.cluster.apply(&build::node("node-a", "zone-a")).await?;
+    world.cluster.apply(&build::headless("n", "web")).await?;
+    world.cluster.apply(&build::pod("n", "a", "web", "10.1.0.1", true)).await?;
+    world.answers(NAME, "A", &["10.1.0.1"]).await?;
+    for verb in ["watch", "list"] {
+        let requests = Requests { verb: Some(verb.to_owned()), ..Requests::default() };
+        world.fault(Fault::Answer { requests, times: 100_000, status: 503, retry_after: None })?;
+    }
+    world.fault(Fault::DropWatches { abrupt: true })?;
+    world.cluster.apply(&build::pod("n", "a", "web", "10.1.0.1", false)).await?;
+    world.cluster.apply(&build::pod("n", "b", "web", "10.1.0.2", true)).await?;
+    for _ in 0..10 {
+        assert_eq!(world.data(NAME, "A").await?, ["10.1.0.1"], "nothing is known of the change");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.server.as_ref().unwrap().faults().clear();
+    world.answers(NAME, "A", &["10.1.0.2"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
