@@ -236,7 +236,7 @@ fn what_stays_never_disappears() {
                 })
             })
             .collect();
-        for round in 0..3000 {
+        for round in 0..1500 {
             let ip = format!("10.0.0.{}", 2 + round % 200);
             apply(&index, &pod("heads-2", "heads", &ip));
             // A second Service selects the steady pod every other round.
@@ -318,4 +318,71 @@ fn verified_pods_are_found_by_their_first_address_in_their_namespace() {
     index.delete::<Pod>(&Key::new("ns", "heads-1"));
     zone.apply(&feed.take(usize::MAX));
     assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Nothing));
+}
+
+#[test]
+fn namespace_labels_hide_names_but_not_ptr_records() {
+    let index = testing::index();
+    let team = Selector(vec![Requirement::In("team".into(), vec!["core".into()])]);
+    let config = ZoneConfig { namespace_labels: Some(team), ..testing::config() };
+    let zone = Zone::new(config, Arc::clone(&index));
+    let feed = index.subscribe(zone.interest());
+    let name = "vip.ns.svc.cluster.local.";
+    assert!(matches!(find(&zone, name), Place::Nothing));
+    assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Nothing));
+    // As with CoreDNS, whose reverse lookups do not look at the labels.
+    assert!(matches!(find(&zone, "1.0.96.10.in-addr.arpa."), Place::Reverse(_)));
+    apply(&index, &json!({"kind": "Namespace", "metadata": {"name": "ns", "labels": {"team": "core"}}}));
+    zone.apply(&feed.take(usize::MAX));
+    assert!(matches!(find(&zone, name), Place::Service(_)));
+}
+
+#[test]
+fn the_server_is_a_service_or_itself() {
+    let servers = |own: &[&str]| {
+        let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
+        let zone = Zone::new(ZoneConfig { own_addresses: own, ..testing::config() }, testing::index());
+        let name = |server: &NameServer| match &server.name {
+            NameServerName::Default => "ns.dns".to_owned(),
+            NameServerName::Service { service, host: None } => service.to_string(),
+            NameServerName::Service { service, host: Some(host) } => format!("{host} of {service}"),
+        };
+        zone.name_servers()
+            .iter()
+            .map(|server| (name(server), server.v4.len(), server.v6.len()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(servers(&[]), []);
+    assert_eq!(servers(&["127.0.0.1", "::1"]), [("ns.dns".to_owned(), 1, 1)]);
+    let heads: Vec<_> = (1..=3).map(|at| (format!("10-0-0-{at} of ns/heads"), 1, 0)).collect();
+    assert_eq!(servers(&["10.0.0.2", "::1"]), heads);
+}
+
+#[test]
+fn an_endpoint_is_named_by_hostname_then_pod_then_address() {
+    let labels = |pod_names: bool, hostname: Value, pod: &str, ip: &str| {
+        let index = Index::new();
+        apply(&index, &testing::service("s", json!({"clusterIP": "None"})));
+        let slice = json!({
+            "kind": "EndpointSlice",
+            "metadata": {"name": "s", "namespace": "ns", "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": if ip.contains(':') { "IPv6" } else { "IPv4" },
+            "endpoints": [{"addresses": [ip], "hostname": hostname, "targetRef": {"kind": "Pod", "name": pod}}],
+        });
+        apply(&index, &slice);
+        let config =
+            ZoneConfig { endpoint_pod_names: pod_names, source: Source::Slices, ..testing::config() };
+        let zone = Zone::new(config, Arc::new(index));
+        let Place::Service(names) = find(&zone, "s.ns.svc.cluster.local.") else { panic!("no such Service") };
+        names.hosts.iter().map(|host| host.label.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(true, json!("web-0"), "pod", "10.0.0.1"), ["web-0"]);
+    assert_eq!(labels(true, Value::Null, "pod", "10.0.0.1"), ["pod"]);
+    assert_eq!(labels(false, Value::Null, "pod", "10.0.0.1"), ["10-0-0-1"]);
+    // No label: it would be several.
+    assert_eq!(labels(true, Value::Null, "a.b", "10.0.0.1"), ["10-0-0-1"]);
+    assert_eq!(labels(true, Value::Null, &"p".repeat(64), "10.0.0.1"), ["10-0-0-1"]);
+    // A label must not end in a dash.
+    assert_eq!(labels(false, Value::Null, "pod", "fd00::"), ["fd00--0"]);
+    assert_eq!(labels(false, Value::Null, "pod", "fd00::1"), ["fd00--1"]);
 }
