@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
-//! * [`answer`] is one pure function from a request to its answer.
+//! * [`mod@answer`] is one pure function from a request to its answer.
 //! * [`server`] has the sockets, the limits and the forwarder; all IO is there.
 
 pub mod answer;

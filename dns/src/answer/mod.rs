@@ -11,7 +11,8 @@
 //!
 //! # Where this differs from CoreDNS
 //! * Names that exist answer NODATA for types they do not have, inner names too (RFC 8020, RFC 2308).
-//! * An alias answers its CNAME for every type (RFC 1034 3.6.2) and keeps it when its target has nothing.
+//! * An alias answers its CNAME for every type (RFC 1034 3.6.2) and keeps it when its target has nothing;
+//!   the response code stays NOERROR then, as with CoreDNS (RFC 6604 would have the target's).
 //! * A response is never answered (RFC 1035 7.3 leaves it to the server; two servers that answered each other would never
 //!   stop). Opcodes other than QUERY get NOTIMP.
 //! * Our UDP payload size is 1232 whatever the client offers, and our OPT says so (RFC 6891 6.2.5, and the DNS Flag Day
