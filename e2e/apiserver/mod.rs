@@ -29,6 +29,8 @@ pub mod rules;
 pub mod samples;
 mod server;
 mod store;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use delete::{DeleteOptions, Deleted, Preconditions};

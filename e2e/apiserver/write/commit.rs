@@ -42,11 +42,11 @@ impl Store {
         set(&mut new, &["metadata", "creationTimestamp"], json!(now));
         strategy::prepare_create(kind, &mut new);
         let name = text(&new, &["metadata", "name"]).to_owned();
+        // A dry run allocates from a copy, so that not even the order of what is free changes.
+        let mut copy = (kind == Kind::Service && options.dry_run).then(|| state.allocator.clone());
         if kind == Kind::Service {
-            state
-                .allocator
-                .allocate(&mut new, None)
-                .map_err(|errors| ApiError::invalid(kind, &name, errors))?;
+            let allocator = copy.as_mut().unwrap_or(&mut state.allocator);
+            allocator.allocate(&mut new, None).map_err(|errors| ApiError::invalid(kind, &name, errors))?;
         }
         let mut wrong = validate::create(kind, &new);
         let exists = state.get(kind, &Key::new(&namespace, &name)).is_some();
@@ -54,7 +54,7 @@ impl Store {
             wrong.push(FieldError::required("metadata.name", "name or generateName is required"));
         }
         if !wrong.is_empty() || exists || options.dry_run {
-            if kind == Kind::Service {
+            if kind == Kind::Service && copy.is_none() {
                 state.allocator.release(&new);
             }
             if !wrong.is_empty() {
