@@ -395,8 +395,13 @@ mod tests {
         queue.push([(key, class, Instant::now())]);
     }
 
+    /// Takes a key; there must be one sooner or later.
+    async fn next(queue: &Arc<Names>) -> Lease<&'static str> {
+        tokio::time::timeout(Duration::from_secs(3600), queue.take()).await.expect("nothing comes")
+    }
+
     async fn take(queue: &Arc<Names>) -> &'static str {
-        let lease = queue.take().await;
+        let lease = next(queue).await;
         let key = lease.key;
         lease.done(Rest::default());
         key
@@ -425,13 +430,13 @@ mod tests {
     async fn a_running_key_is_not_taken_but_runs_again() {
         let queue = queue();
         push(&queue, "a", Class::Edit);
-        let lease = queue.take().await;
+        let lease = next(&queue).await;
         push(&queue, "a", Class::Edit);
         push(&queue, "a", Class::Removal);
         assert!(is_quiet(&queue).await);
         assert!(!queue.is_idle());
         lease.done(Rest::default());
-        let again = queue.take().await;
+        let again = next(&queue).await;
         assert_eq!((again.key, again.class), ("a", Class::Removal));
         again.done(Rest::default());
         assert!(queue.is_idle());
@@ -444,7 +449,7 @@ mod tests {
         let mut waits = Vec::new();
         for failures in 0..20 {
             let before = Instant::now();
-            let lease = queue.take().await;
+            let lease = next(&queue).await;
             waits.push(before.elapsed());
             assert_eq!(lease.failures, failures);
             lease.retry(None);
@@ -465,7 +470,7 @@ mod tests {
         let queue = queue();
         push(&queue, "a", Class::Edit);
         for _ in 0..12 {
-            queue.take().await.retry(None);
+            next(&queue).await.retry(None);
         }
         push(&queue, "a", Class::Addition);
         let lease = tokio::time::timeout(Duration::ZERO, queue.take()).await.unwrap();
@@ -473,7 +478,7 @@ mod tests {
         lease.retry(Some(Duration::from_secs(3)));
         push(&queue, "a", Class::Removal);
         let before = Instant::now();
-        let lease = queue.take().await;
+        let lease = next(&queue).await;
         assert!(before.elapsed() >= Duration::from_secs(3));
         assert_eq!(lease.class, Class::Removal);
     }
@@ -482,8 +487,8 @@ mod tests {
     async fn a_dropped_lease_is_given_back() {
         let queue = queue();
         push(&queue, "a", Class::Removal);
-        drop(queue.take().await);
-        let lease = queue.take().await;
+        drop(next(&queue).await);
+        let lease = next(&queue).await;
         assert_eq!((lease.key, lease.class, lease.failures), ("a", Class::Removal, 1));
     }
 
@@ -492,7 +497,7 @@ mod tests {
         let queue = queue();
         push(&queue, "a", Class::Addition);
         let rest = Rest { quiet: Duration::from_millis(100), look_again: None };
-        queue.take().await.done(rest);
+        next(&queue).await.done(rest);
         assert!(queue.is_idle(), "a rest is no work");
         let before = Instant::now();
         for _ in 0..3 {
@@ -500,7 +505,7 @@ mod tests {
             push(&queue, "a", Class::Addition);
         }
         assert_eq!(queue.len(), 1);
-        queue.take().await.done(Rest::default());
+        next(&queue).await.done(Rest::default());
         assert_eq!(before.elapsed().as_millis() / 10, 10);
         assert!(is_quiet(&queue).await);
     }
@@ -510,12 +515,12 @@ mod tests {
         let queue = queue();
         let look = Rest { quiet: Duration::ZERO, look_again: Some(Duration::from_secs(5)) };
         push(&queue, "a", Class::Addition);
-        queue.take().await.done(look);
+        next(&queue).await.done(look);
         assert!(queue.is_idle() && is_quiet(&queue).await);
         push(&queue, "a", Class::Edit);
         tokio::time::timeout(Duration::ZERO, queue.take()).await.unwrap().done(look);
         let before = Instant::now();
-        let lease = queue.take().await;
+        let lease = next(&queue).await;
         assert!(before.elapsed() >= Duration::from_secs(5));
         assert_eq!(lease.class, Class::Startup);
         lease.done(Rest::default());
