@@ -177,8 +177,8 @@ fn next(dig: &str, kubectl: &str, args: &SandboxArgs, manifests: &Manifests, sam
 
 fn plural(kind: Kind, count: usize) -> &'static str {
     match (kind, count) {
-        (Kind::Endpoints, _) => "Endpoints",
-        (_, 1) => kind.info().name,
+        (Kind::Endpoints, _) => "endpoints",
+        (_, 1) => kind.info().singular,
         (_, _) => kind.info().plural,
     }
 }

@@ -120,10 +120,16 @@ spec:
     let path = manifest.path().display().to_string();
     kubectl(sandbox.api, &["apply", "-f", &path])?;
     sandbox.answers("hello.default.svc.cluster.local.", "A", |data| data.len() == 2).await?;
-    let endpoints = kubectl(sandbox.api, &["get", "endpoints", "hello"])?;
-    assert!(endpoints.contains(":80,"), "{endpoints}");
-    let slices = kubectl(sandbox.api, &["get", "endpointslices", "-l", "kubernetes.io/service-name=hello"])?;
-    assert!(slices.contains("IPv4") && slices.contains("80"), "{slices}");
+    // Two addresses in each; what DNS knows may be written a moment later.
+    eventually("objects", async || {
+        let endpoints = kubectl(sandbox.api, &["get", "endpoints", "hello", "--no-headers"])?;
+        ensure!(endpoints.matches(":80").count() == 2, "{endpoints}");
+        let selector = ["-l", "kubernetes.io/service-name=hello", "--no-headers"];
+        let slices = kubectl(sandbox.api, &[&["get", "endpointslices"], selector.as_slice()].concat())?;
+        ensure!(slices.contains("IPv4") && slices.matches("10.244.").count() == 2, "{slices}");
+        Ok(())
+    })
+    .await?;
     kubectl(sandbox.api, &["scale", "deployment/hello", "--replicas=3"])?;
     sandbox.answers("hello.default.svc.cluster.local.", "A", |data| data.len() == 3).await?;
     kubectl(sandbox.api, &["delete", "-f", &path])?;

@@ -8,6 +8,9 @@
 // A test may fail by panicking, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../../e2e/harness/answers.rs"]
+#[expect(unreachable_pub, reason = "the harness of the black-box tests publishes it")]
+mod answers;
 mod cluster;
 mod compare;
 mod packets;
