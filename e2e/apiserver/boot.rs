@@ -1,6 +1,6 @@
 //! The objects a cluster has before anybody makes one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::options::Options;
@@ -9,24 +9,35 @@ use super::store::Store;
 use super::write::WriteOptions;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+const WHO: &str = "kube-apiserver";
 /// Where the real server's endpoints would point to; nothing listens there.
 const API_SERVER: &str = "172.18.0.2";
 
 /// Makes the namespaces, and the Service `kubernetes` if it is wanted.
 pub(super) fn boot(store: &Store, options: &Options) -> Result<(), ApiError> {
-    let by = WriteOptions::by("kube-apiserver");
+    let by = WriteOptions::by(WHO);
     for name in NAMESPACES {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         store.create(Kind::Namespace, "", namespace, &by)?;
     }
     if options.default_objects {
-        kubernetes(store, &by)?;
+        // The address of `kubernetes` is kept from everybody else, and is free for it now.
+        let address = json!({ "spec": { "clusterIPs": ["10.96.0.1"] } });
+        store.lock().allocator.release(&address);
+        kubernetes(store)?;
     }
     Ok(())
 }
 
-/// The Service of the API server itself and its endpoints, which the server writes and no controller touches.
-fn kubernetes(store: &Store, by: &WriteOptions) -> Result<(), ApiError> {
+/// Makes what is missing of the Service of the API server itself and its endpoints, which the server writes and no
+/// controller touches.
+pub(super) fn kubernetes(store: &Store) -> Result<(), ApiError> {
+    let make = |kind: Kind, object: Value| {
+        if store.get(kind, "default", "kubernetes").is_some() {
+            return Ok(());
+        }
+        store.create(kind, "default", object, &WriteOptions::by(WHO)).map(drop)
+    };
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -44,9 +55,7 @@ fn kubernetes(store: &Store, by: &WriteOptions) -> Result<(), ApiError> {
             "sessionAffinity": "None",
         },
     });
-    // Its address is kept from everybody else.
-    store.lock().allocator.release(&service);
-    store.create(Kind::Service, "default", service, by)?;
+    make(Kind::Service, service)?;
     let endpoints = json!({
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -59,7 +68,7 @@ fn kubernetes(store: &Store, by: &WriteOptions) -> Result<(), ApiError> {
             "ports": [{ "name": "https", "port": 6443, "protocol": "TCP" }],
         }],
     });
-    store.create(Kind::Endpoints, "default", endpoints, by)?;
+    make(Kind::Endpoints, endpoints)?;
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -68,6 +77,5 @@ fn kubernetes(store: &Store, by: &WriteOptions) -> Result<(), ApiError> {
         "endpoints": [{ "addresses": [API_SERVER], "conditions": { "ready": true } }],
         "ports": [{ "name": "https", "port": 6443, "protocol": "TCP" }],
     });
-    store.create(Kind::EndpointSlice, "default", slice, by)?;
-    Ok(())
+    make(Kind::EndpointSlice, slice)
 }

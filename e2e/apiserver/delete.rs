@@ -197,6 +197,3 @@ fn hold(object: &mut Value, options: &DeleteOptions) {
         set(object, &["metadata", "finalizers"], Value::Array(finalizers));
     }
 }
-
-#[cfg(test)]
-mod tests;

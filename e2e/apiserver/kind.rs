@@ -203,15 +203,19 @@ pub const KINDS: &[KindInfo] = &[
 
 impl Kind {
     /// This kind's row.
+    #[expect(clippy::indexing_slicing, reason = "the table is in the order of the enum, which a test holds")]
     pub fn info(self) -> &'static KindInfo {
-        // The table is in the order of the enum, which a test holds; the first row stands in otherwise.
-        KINDS.get(self as usize).unwrap_or(&KINDS[0])
+        &KINDS[self as usize]
     }
 
     /// `v1`, `apps/v1`: the `apiVersion` of this kind's objects.
     pub fn api_version(self) -> String {
         let info = self.info();
-        if info.group.is_empty() { info.version.to_owned() } else { format!("{}/{}", info.group, info.version) }
+        if info.group.is_empty() {
+            info.version.to_owned()
+        } else {
+            format!("{}/{}", info.group, info.version)
+        }
     }
 
     /// The kind for an object's `apiVersion` and `kind`. Events of both groups are one kind.
@@ -219,7 +223,10 @@ impl Kind {
         if api_version == "events.k8s.io/v1" && name == "Event" {
             return Some(Self::Event);
         }
-        KINDS.iter().find(|info| info.name == name && info.kind.api_version() == api_version).map(|info| info.kind)
+        KINDS
+            .iter()
+            .find(|info| info.name == name && info.kind.api_version() == api_version)
+            .map(|info| info.kind)
     }
 }
 

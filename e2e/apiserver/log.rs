@@ -80,11 +80,11 @@ impl Log {
     }
 
     pub(super) fn push(&mut self, event: Event) {
-        if self.events.len() >= self.capacity {
-            if let Some(dropped) = self.events.pop_front() {
-                self.first += 1;
-                self.forgotten = dropped.object.version;
-            }
+        if self.events.len() >= self.capacity
+            && let Some(dropped) = self.events.pop_front()
+        {
+            self.first += 1;
+            self.forgotten = dropped.object.version;
         }
         self.events.push_back(event);
     }

@@ -306,6 +306,3 @@ fn version_of(value: &Value) -> &str {
 fn creates_on_update(kind: Kind) -> bool {
     matches!(kind, Kind::Service | Kind::Endpoints | Kind::Event | Kind::Lease)
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,6 +6,7 @@
 mod follow;
 mod garbage;
 mod kubelet;
+mod kubernetes;
 mod namespaces;
 mod owned;
 mod workloads;
@@ -42,6 +43,9 @@ pub(super) fn start(store: &Arc<Store>, options: &Options, stop: &CancellationTo
             }
         });
     };
+    if options.default_objects {
+        run(Box::pin(kubernetes::run(store())));
+    }
     if options.namespaces {
         run(Box::pin(namespaces::run(store())));
     }

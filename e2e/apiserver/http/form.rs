@@ -10,7 +10,7 @@ use crate::apiserver::kind::Kind;
 use crate::apiserver::object::{Object, encode, partial};
 use crate::apiserver::rules::decode::event_from_core;
 use crate::apiserver::rules::table;
-use crate::apiserver::rules::value::{at, remove};
+use crate::apiserver::rules::value::{at, number, remove};
 
 /// How a client wants objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +161,23 @@ impl View {
             map.insert("rows".to_owned(), json!([]));
         }
         line("BOOKMARK", &encode(&object))
+    }
+
+    /// The `Scale` of a workload as a row.
+    pub(super) fn scale_table(&self, object: &Object) -> Bytes {
+        let column = |name: &str, ty: &str| json!({ "name": name, "type": ty, "format": "", "description": "", "priority": 0 });
+        let count = |path: &[&str]| number(&object.value, path).unwrap_or_default();
+        let meta = ListMeta { version: object.version, ..ListMeta::default() };
+        encode(&json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta.to_value(),
+            "columnDefinitions": [column("Name", "string"), column("Desired", "integer"), column("Available", "integer")],
+            "rows": [{
+                "cells": [&*object.key.name, count(&["spec", "replicas"]), count(&["status", "replicas"])],
+                "object": partial(&object.value),
+            }],
+        }))
     }
 
     fn api_version(&self) -> String {

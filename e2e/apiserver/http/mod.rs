@@ -69,6 +69,7 @@ impl Http {
             Route::Group(group) => discovery::group(&group),
             Route::Resources(group, version) => discovery::resources(&group, &version),
             Route::OpenApi => Ok(openapi::index()),
+            Route::OpenApi2 => Ok(openapi::version_2()),
             Route::OpenApiOf(path) => openapi::document(&path),
             Route::Version => Ok(discovery::version()),
             Route::Health => Ok(respond::text("ok")),
@@ -83,7 +84,7 @@ impl Http {
             Err(error) => return Ok(respond::error(&error)),
         };
         let Some(verb) = verb(request.method(), &target, &params) else {
-            return Ok(respond::error(&ApiError::method_not_allowed()));
+            return Ok(respond::error(&not_allowed(&target)));
         };
         let verdict = self.faults.on_request(&Seen {
             verb,
@@ -143,6 +144,7 @@ impl Http {
         let object = found.ok_or_else(|| ApiError::not_found(target.kind, &target.name))?;
         let mut response = match target.subresource.as_str() {
             "" | "status" => respond::json_bytes(200, view.object(&object)),
+            "scale" if view.form == Form::Table => respond::json_bytes(200, view.scale_table(&object)),
             "scale" => respond::json_value(200, &scale(&object)),
             _ => return Err(ApiError::method_not_allowed()),
         };
@@ -179,6 +181,16 @@ fn verb(method: &Method, target: &Target, params: &Params) -> Option<&'static st
         (&Method::DELETE, false) if part.is_empty() => Some("delete"),
         (&Method::DELETE, true) if !nowhere => Some("deletecollection"),
         _ => None,
+    }
+}
+
+/// Why a request is not answered; `kubectl logs` and `exec` deserve a word of their own.
+fn not_allowed(target: &Target) -> ApiError {
+    match target.subresource.as_str() {
+        "log" | "exec" | "attach" | "portforward" | "proxy" => {
+            ApiError::bad_request("the pods of the embedded API server run no containers")
+        }
+        _ => ApiError::method_not_allowed(),
     }
 }
 

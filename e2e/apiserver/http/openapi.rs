@@ -8,7 +8,7 @@ use http::Response;
 use serde_json::{Map, Value, json};
 
 use super::discovery::group_names;
-use super::respond::json_value;
+use super::respond::{json_value, with_type};
 use super::route::EVENTS_GROUP;
 use crate::apiserver::kind::{KINDS, Kind, KindInfo};
 use crate::apiserver::rules::ApiError;
@@ -49,6 +49,14 @@ pub(super) fn document(path: &str) -> Result<Response<Body>, ApiError> {
         "components": { "schemas": schemas },
     });
     Ok(json_value(200, &body))
+}
+
+/// `/openapi/v2`: a document without paths, in the protobuf that kubectl asks for when version 3 does not have a group.
+/// Without it, kubectl says that validation failed where it should say that there is no such kind.
+pub(super) fn version_2() -> Response<Body> {
+    // Document { swagger: "2.0", info: { title, version }, paths: {} }
+    const EMPTY: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x10Callsign sandbox\x12\x011\x42\x00";
+    with_type(200, Body::from(EMPTY), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
 }
 
 fn documents() -> Vec<String> {

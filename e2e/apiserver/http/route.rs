@@ -15,6 +15,8 @@ pub(super) enum Route {
     Resources(String, String),
     /// `/openapi/v3`
     OpenApi,
+    /// `/openapi/v2`
+    OpenApi2,
     /// `/openapi/v3/apis/apps/v1`: what follows `/openapi/v3/`.
     OpenApiOf(String),
     /// `/version`
@@ -64,6 +66,7 @@ impl Route {
                 Self::Review((*group).to_owned(), (*plural).to_owned())
             }
             ["apis", group, version, rest @ ..] => objects(group, version, rest),
+            ["openapi", "v2"] => Self::OpenApi2,
             ["openapi", "v3"] => Self::OpenApi,
             ["openapi", "v3", rest @ ..] => Self::OpenApiOf(rest.join("/")),
             ["version"] => Self::Version,

@@ -191,11 +191,11 @@ impl Watch {
             self.told = self.told.max(object.version);
             self.first = false;
         }
-        if self.initial.is_empty() {
-            if let Some(version) = self.ends_initial.take() {
-                text.extend_from_slice(&self.view.bookmark(version, true));
-                self.told = version;
-            }
+        if self.initial.is_empty()
+            && let Some(version) = self.ends_initial.take()
+        {
+            text.extend_from_slice(&self.view.bookmark(version, true));
+            self.told = version;
         }
         (!text.is_empty()).then(|| text.freeze())
     }

@@ -116,6 +116,23 @@ async fn a_terminating_pod_goes_and_an_unschedulable_one_waits() {
     api.delete("a", &DeleteParams::default()).await.unwrap();
     assert!(server.store().get(Kind::Pod, "default", "a").is_some_and(|pod| pod.is_terminating()));
     eventually("it is gone", || of(&server, Kind::Pod).is_empty()).await;
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
+    let taint =
+        Patch::Merge(json!({"spec": {"taints": [{"key": "own", "value": "x", "effect": "NoSchedule"}]}}));
+    for node in ["node-a", "node-c"] {
+        nodes.patch(node, &PatchParams::default(), &taint).await.unwrap();
+    }
+    api.create(&PostParams::default(), &object(pod("plain", None))).await.unwrap();
+    let mut tolerant = pod("tolerant", None);
+    tolerant["spec"]["tolerations"] = json!([{"key": "own", "operator": "Equal", "value": "x"}]);
+    tolerant["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "node-a"});
+    api.create(&PostParams::default(), &object(tolerant)).await.unwrap();
+    eventually("both are ready", || ready(&server) == ["plain", "tolerant"]).await;
+    let plain = api.get("plain").await.unwrap();
+    assert_eq!(plain.spec.unwrap().node_name.as_deref(), Some("node-b"));
+    for name in ["plain", "tolerant"] {
+        api.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
     let mut picky = pod("picky", None);
     picky["spec"]["nodeSelector"] = json!({"disk": "fast"});
     api.create(&PostParams::default(), &object(picky)).await.unwrap();
@@ -124,7 +141,6 @@ async fn a_terminating_pod_goes_and_an_unschedulable_one_waits() {
         items(&pod.value, &["status", "conditions"]).first().map(|it| text(it, &["reason"]).to_owned())
     };
     eventually("it cannot be scheduled", || reason().as_deref() == Some("Unschedulable")).await;
-    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
     let label = Patch::Merge(json!({"metadata": {"labels": {"disk": "fast"}}}));
     nodes.patch("node-b", &PatchParams::default(), &label).await.unwrap();
     eventually("it is ready", || ready(&server) == ["picky"]).await;

@@ -111,7 +111,7 @@ impl Kubelet {
         } else if text(&pod.value, &["spec", "nodeName"]).is_empty() {
             self.schedule(pod);
         } else if status::is_untouched(&pod.value) {
-            if !previous.is_some_and(|it| !text(&it.value, &["spec", "nodeName"]).is_empty()) {
+            if previous.is_none_or(|it| text(&it.value, &["spec", "nodeName"]).is_empty()) {
                 self.due.insert((now + self.options.start_delay, pod.key.clone(), Deed::Start));
             }
         } else if previous.is_some_and(|it| wants_ready(&it.value) != wants_ready(&pod.value)) {

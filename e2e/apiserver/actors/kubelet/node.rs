@@ -73,10 +73,26 @@ pub(super) fn takes_pods(node: &Value) -> bool {
         && text(node, &["metadata", "deletionTimestamp"]).is_empty()
 }
 
-/// Whether a node has the labels a pod selects nodes by.
+/// Whether a node has the labels a pod selects nodes by, and no taint it does not tolerate.
 pub(super) fn suits(node: &Value, pod: &Value) -> bool {
-    entries(pod, &["spec", "nodeSelector"])
-        .all(|(key, wanted)| node.get("metadata").and_then(|it| it.get("labels")?.get(key)) == Some(wanted))
+    let keeps_out = |taint: &&Value| matches!(text(taint, &["effect"]), "NoSchedule" | "NoExecute");
+    let tolerated = |taint: &Value| {
+        items(pod, &["spec", "tolerations"]).iter().any(|toleration| {
+            let agrees = |field: &str| {
+                let wanted = text(toleration, &[field]);
+                wanted.is_empty() || wanted == text(taint, &[field])
+            };
+            let any_value = text(toleration, &["operator"]) == "Exists";
+            let value = any_value || text(toleration, &["value"]) == text(taint, &["value"]);
+            agrees("key") && agrees("effect") && value
+        })
+    };
+    let untainted = items(node, &["spec", "taints"]).iter().filter(keeps_out).all(tolerated);
+    let mut labels = entries(pod, &["spec", "nodeSelector"]);
+    untainted
+        && labels.all(|(key, wanted)| {
+            node.get("metadata").and_then(|it| it.get("labels")?.get(key)) == Some(wanted)
+        })
 }
 
 /// The addresses of a node's own network.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use self::schema::{Message, Type, message_of};
 use self::wire::{Field, Reader};
-use crate::apiserver::rules::ApiError;
+use crate::apiserver::rules::{ApiError, value};
 
 /// The media type.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -24,20 +24,20 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, ApiError> {
     let wrong = |why: String| ApiError::bad_request(format!("cannot decode the protobuf body: {why}"));
     let unknown = body.strip_prefix(MAGIC).ok_or_else(|| wrong("it does not begin with k8s".to_owned()))?;
     let envelope = object(&schema::UNKNOWN, unknown, "Unknown").map_err(wrong)?;
-    let (api_version, kind) = (envelope["typeMeta"]["apiVersion"].as_str(), envelope["typeMeta"]["kind"].as_str());
-    let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
+    let api_version = value::text(&envelope, &["typeMeta", "apiVersion"]);
+    let kind = value::text(&envelope, &["typeMeta", "kind"]);
     let Some(message) = message_of(api_version, kind) else {
         let mut error = ApiError::unsupported_media_type(&["application/json", "application/yaml"]);
         error.message = format!("{kind} of {api_version} is not taken as protobuf here: {}", error.message);
         return Err(error);
     };
     let raw = raw(unknown).map_err(wrong)?;
-    let mut value = object(message, raw, kind).map_err(wrong)?;
-    if let Some(map) = value.as_object_mut() {
+    let mut decoded = object(message, raw, kind).map_err(wrong)?;
+    if let Some(map) = decoded.as_object_mut() {
         map.insert("apiVersion".to_owned(), json!(api_version));
         map.insert("kind".to_owned(), json!(kind));
     }
-    Ok(value)
+    Ok(decoded)
 }
 
 /// Field 2 of `runtime.Unknown`: the bytes of the object.
@@ -70,7 +70,13 @@ fn object(message: &Message, bytes: &[u8], path: &str) -> Result<Value, String> 
 }
 
 /// Puts a field into an object. What Go writes although it is empty is left out, as its JSON would.
-fn put(map: &mut Map<String, Value>, name: &str, ty: &Type, field: Field<'_>, path: &str) -> Result<(), String> {
+fn put(
+    map: &mut Map<String, Value>,
+    name: &str,
+    ty: &Type,
+    field: Field<'_>,
+    path: &str,
+) -> Result<(), String> {
     let value = match (ty, field) {
         (Type::Skip, _) => return Ok(()),
         (Type::Text, Field::Bytes(bytes)) => match text(bytes, path)? {
@@ -85,8 +91,12 @@ fn put(map: &mut Map<String, Value>, name: &str, ty: &Type, field: Field<'_>, pa
             Value::Object(inner) if inner.is_empty() && *name != *"spec" => return Ok(()),
             inner => inner,
         },
-        (Type::Quantity, Field::Bytes(bytes)) => object(&schema::QUANTITY, bytes, path)?["string"].take(),
-        (Type::IntOrString, Field::Bytes(bytes)) => int_or_string(&object(&schema::INT_OR_STRING, bytes, path)?),
+        (Type::Quantity, Field::Bytes(bytes)) => {
+            json!(value::text(&object(&schema::QUANTITY, bytes, path)?, &["string"]))
+        }
+        (Type::IntOrString, Field::Bytes(bytes)) => {
+            int_or_string(&object(&schema::INT_OR_STRING, bytes, path)?)
+        }
         (Type::Time, Field::Bytes(bytes)) => match time(&object(&schema::TIME, bytes, path)?) {
             Some(time) => json!(time),
             None => return Ok(()),
@@ -132,10 +142,9 @@ fn text<'a>(bytes: &'a [u8], path: &str) -> Result<&'a str, String> {
 }
 
 fn int_or_string(value: &Value) -> Value {
-    if value["type"] == json!(1) {
-        value.get("strVal").cloned().unwrap_or_else(|| json!(""))
-    } else {
-        value.get("intVal").cloned().unwrap_or_else(|| json!(0))
+    match value::number(value, &["type"]) {
+        Some(1) => json!(value::text(value, &["strVal"])),
+        _ => json!(value::number(value, &["intVal"]).unwrap_or_default()),
     }
 }
 
