@@ -143,6 +143,7 @@ impl Controller {
         let inner = &self.0;
         let feed = Arc::new(inner.syncer.index.subscribe(Interest { pods: false, nodes: true }));
         inner.syncer.states.clear();
+        inner.syncer.metrics.forget_sums();
         inner.weigh_zones();
         *inner.feed.lock() = Some(Arc::clone(&feed));
         let mut workers = JoinSet::new();

@@ -208,6 +208,14 @@ impl Metrics {
         new
     }
 
+    /// Forgets the sums over Services, as a controller does that starts.
+    pub(crate) fn forget_sums(&self) {
+        for gauge in [&self.endpoints, &self.objects, &self.objects_at_best] {
+            gauge.set(0);
+        }
+        self.shadow.clear();
+    }
+
     /// Replaces what one Service contributed to the sums.
     pub(crate) fn recount(&self, old: Tally, new: Tally) {
         for (gauge, old, new) in [
@@ -251,17 +259,19 @@ pub(crate) struct QueueState(pub(crate) Arc<Queue<Task>>);
 
 impl Collector for QueueState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut gauge = |name: &str, help: &str, value: usize| {
-            let gauge = ConstGauge::new(signed(value));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-        };
-        gauge("workqueue_depth", "Keys that wait to be worked on", self.0.len())?;
-        gauge("workqueue_unfinished", "Keys that are being worked on", self.0.running())?;
-        let settled = usize::from(self.0.is_idle());
-        gauge(
-            "callsign_controller_settled",
-            "1 when nothing waits to be written and nothing is being written",
-            settled,
-        )
+        let help = "Keys that wait to be worked on";
+        let mut depths = encoder.encode_descriptor("workqueue_depth", help, None, MetricType::Gauge)?;
+        for part in [Part::Slices, Part::Endpoints] {
+            let depth = self.0.count(|task| task.part == part);
+            ConstGauge::new(signed(depth)).encode(depths.encode_family(&QueueName::of(part))?)?;
+        }
+        let help = "Keys that are being worked on";
+        let running =
+            encoder.encode_descriptor("callsign_controller_in_flight", help, None, MetricType::Gauge)?;
+        ConstGauge::new(signed(self.0.running())).encode(running)?;
+        let help = "1 when nothing waits to be written and nothing is being written";
+        let settled =
+            encoder.encode_descriptor("callsign_controller_settled", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(self.0.is_idle())).encode(settled)
     }
 }

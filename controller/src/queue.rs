@@ -195,6 +195,13 @@ impl<K: Key> Queue<K> {
         state.ready.len() + state.waiting
     }
 
+    /// How many of them are like this.
+    pub fn count(&self, like: impl Fn(&K) -> bool) -> usize {
+        let state = self.state.lock();
+        let waits = |entry: &Entry| matches!(entry.place, Place::Ready { .. } | Place::Waiting { .. });
+        state.entries.iter().filter(|(key, entry)| waits(entry) && like(key)).count()
+    }
+
     /// How many keys are being worked on.
     pub fn running(&self) -> usize {
         self.state.lock().running

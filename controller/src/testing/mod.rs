@@ -165,6 +165,17 @@ impl Cluster {
         self.hand_over(&mut self.stored.lock());
     }
 
+    /// Lets the index see everything that was stored of some kinds, as watches of different speed do.
+    pub(crate) fn deliver_only(&self, kinds: &[&str]) {
+        let mut stored = self.stored.lock();
+        let (now, later) = std::mem::take(&mut stored.undelivered)
+            .into_iter()
+            .partition(|(kind, ..)| kinds.contains(&kind.as_str()));
+        stored.undelivered = now;
+        self.hand_over(&mut stored);
+        stored.undelivered = later;
+    }
+
     fn hand_over(&self, stored: &mut Stored) {
         for (kind, key, object) in stored.undelivered.drain(..) {
             match kind.as_str() {
