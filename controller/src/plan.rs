@@ -1,6 +1,6 @@
 //! Plans: the writes that bring what is in a cluster to what it should be.
 //!
-//! Planners are plain functions of a [`ServiceView`](callsign_shared::ServiceView): no clock, no connection, nothing
+//! Planners are plain functions of a [`ServiceView`]: no clock, no connection, nothing
 //! remembered. A plan is empty when nothing differs, so planning twice costs nothing and a plan made from what a plan
 //! wrote is empty.
 //!

@@ -1,6 +1,6 @@
 //! Hints: which consumers an endpoint would rather serve.
 //!
-//! In order: the annotation `Auto` ([`topology`](super::topology)), then `spec.trafficDistribution` (KEP-4444, KEP-3015),
+//! In order: the annotation `Auto` ([`topology`]), then `spec.trafficDistribution` (KEP-4444, KEP-3015),
 //! then none, which takes hints away from every endpoint. Only ready endpoints get hints; those of an endpoint that is
 //! not ready mean nothing to a consumer and are left as they are (Kubernetes
 //! `staging/src/k8s.io/endpointslice/trafficdist`).
