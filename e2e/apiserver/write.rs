@@ -120,8 +120,8 @@ impl Store {
         body: Value,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let mut warnings = unknown(kind, &body, options, |found| decode::strict_error(kind, found))?;
-        let mut new = decode::decode(kind, body)?;
+        let (mut new, mut warnings) =
+            decoded(kind, body, options, |found| decode::strict_error(kind, found))?;
         name::place(kind, namespace, &mut new)?;
         defaults::defaults(kind, &mut new);
         let mut state = self.lock();
@@ -146,8 +146,8 @@ impl Store {
         if part == Part::Scale {
             return self.update_scale(kind, key, &body, options);
         }
-        let mut warnings = unknown(kind, &body, options, |found| decode::strict_error(kind, found))?;
-        let mut new = decode::decode(kind, body)?;
+        let (mut new, mut warnings) =
+            decoded(kind, body, options, |found| decode::strict_error(kind, found))?;
         name::place(kind, &key.namespace, &mut new)?;
         name::same(key, &new)?;
         defaults::defaults(kind, &mut new);
@@ -190,8 +190,8 @@ impl Store {
             return self.update_scale(kind, key, &scale, options);
         }
         let body = patched(kind, &old.value, patch)?;
-        let mut warnings = unknown(kind, &body, options, |found| invalid_patch(kind, key, patch, found))?;
-        let mut new = decode::decode(kind, body)?;
+        let (mut new, mut warnings) =
+            decoded(kind, body, options, |found| invalid_patch(kind, key, patch, found))?;
         name::place(kind, &key.namespace, &mut new)?;
         name::same(key, &new)?;
         defaults::defaults(kind, &mut new);
@@ -231,8 +231,8 @@ impl Store {
         force: bool,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        let mut warnings = unknown(kind, applied, options, |found| decode::strict_error(kind, found))?;
-        let mut applied = decode::decode(kind, applied.clone())?;
+        let (mut applied, mut warnings) =
+            decoded(kind, applied.clone(), options, |found| decode::strict_error(kind, found))?;
         name::place(kind, &key.namespace, &mut applied)?;
         if text(&applied, &["metadata", "name"]).is_empty() {
             set(&mut applied, &["metadata", "name"], json!(&*key.name));
@@ -274,21 +274,23 @@ fn patched(kind: Kind, current: &Value, patch: &Patch) -> Result<Value, ApiError
     }
 }
 
-/// What there is to say about fields the kind does not have.
-fn unknown(
+/// An object of a kind, and what there is to say about fields the kind does not have.
+fn decoded(
     kind: Kind,
-    body: &Value,
+    body: Value,
     options: &WriteOptions,
     refuse: impl FnOnce(&[String]) -> ApiError,
-) -> Result<Vec<String>, ApiError> {
+) -> Result<(Value, Vec<String>), ApiError> {
     if options.unknown_fields == UnknownFields::Ignore {
-        return Ok(Vec::new());
+        return Ok((decode::decode(kind, body)?, Vec::new()));
     }
-    let found = decode::unknown_fields(kind, body);
+    let object = decode::decode(kind, body.clone())?;
+    // What comes out as it went in has nothing unknown in it; so it is with most updates.
+    let found = if object == body { Vec::new() } else { decode::unknown_fields(kind, &body) };
     if options.unknown_fields == UnknownFields::Strict && !found.is_empty() {
         return Err(refuse(&found));
     }
-    Ok(found)
+    Ok((object, found))
 }
 
 fn invalid_patch(kind: Kind, key: &Key, patch: &Patch, unknown: &[String]) -> ApiError {
