@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 
@@ -11,16 +11,28 @@ use crate::apiserver::rules::ApiError;
 
 /// The limit of the real server.
 const MOST_BYTES: usize = 3 * 1024 * 1024;
+/// Up to here a body that is too large is read to its end.
+const MOST_DISCARDED: usize = 32 * 1024 * 1024;
 
-/// Reads a whole body.
-pub(super) async fn read(body: Incoming) -> Result<Vec<u8>, ApiError> {
-    match Limited::new(body, MOST_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(ApiError::too_large(format!("Request entity too large: limit is {MOST_BYTES}")))
+/// Reads a whole body. One that is too large is read on for a while and thrown away, because a client that is still
+/// sending would find its connection reset and never read why.
+pub(super) async fn read(mut body: Incoming) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ApiError::bad_request(format!("cannot read the request: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= MOST_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if length > MOST_DISCARDED {
+            break;
         }
-        Err(error) => Err(ApiError::bad_request(format!("cannot read the request: {error}"))),
     }
+    if length > MOST_BYTES {
+        return Err(ApiError::too_large(format!("Request entity too large: limit is {MOST_BYTES}")));
+    }
+    Ok(bytes)
 }
 
 /// The media type of a body, without its parameters.
