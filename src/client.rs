@@ -11,35 +11,40 @@ use crate::{args::ClusterArgs, exit::Exit};
 /// How servers and their audit logs know us; the writer of `managedFields` is derived from it.
 const USER_AGENT: &str = concat!("callsign/", env!("CARGO_PKG_VERSION"));
 
-/// A client for the cluster the arguments name. Nothing is asked yet: a cluster that cannot be reached now is waited for.
+/// How to reach the cluster the arguments name. Nothing is asked yet: a cluster that cannot be reached now is waited for.
 ///
 /// # Errors
 /// When the configuration cannot be read or there is none.
-pub(crate) async fn connect(args: &ClusterArgs) -> Result<Client, Exit> {
+pub(crate) async fn config(args: &ClusterArgs) -> Result<Config, Exit> {
     let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-    let config = match &args.kubeconfig {
+    match &args.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path).map_err(|error| {
                 Exit::configuration(anyhow::Error::new(error).context(format!("--kubeconfig {}", path.display())))
             })?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Exit::configuration)?
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Exit::configuration)
         }
-        None if args.context.is_some() => Config::from_kubeconfig(&options).await.map_err(Exit::configuration)?,
-        None => Config::infer().await.map_err(Exit::configuration)?,
-    };
-    client(config)
+        None if args.context.is_some() => Config::from_kubeconfig(&options).await.map_err(Exit::configuration),
+        None => Config::infer().await.map_err(Exit::configuration),
+    }
 }
 
-/// A client for a server without authentication.
+/// How to reach a server without authentication.
 ///
 /// # Errors
 /// When the address cannot be read.
 #[cfg(feature = "sandbox")]
-pub(crate) fn plain(url: &str) -> Result<Client, Exit> {
-    client(Config::new(url.parse().map_err(|error| Exit::configuration(anyhow::anyhow!("{url}: {error}")))?))
+pub(crate) fn plain(url: &str) -> Result<Config, Exit> {
+    Ok(Config::new(url.parse().map_err(|error| Exit::configuration(anyhow::anyhow!("{url}: {error}")))?))
 }
 
-fn client(mut config: Config) -> Result<Client, Exit> {
+/// A client with connections of its own, which live on the runtime this is called in.
+///
+/// # Errors
+/// When the configuration does not make a client: certificates, credentials.
+pub(crate) fn client(mut config: Config) -> Result<Client, Exit> {
+    // The watches and the writer retry by themselves: what the server says of pauses must reach them.
+    config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
     Client::try_from(config).map_err(Exit::configuration)
 }

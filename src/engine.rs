@@ -1,7 +1,8 @@
 //! The wiring: watches into the index, the index into zone and controllers, the zone behind sockets.
 //!
-//! DNS has a runtime of its own. A relist decodes megabytes on the other one, and the kernel shares the cores between
-//! the two; in one runtime questions would wait behind it.
+//! There are three runtimes, and the kernel shares the cores between them. DNS has one: a relist decodes megabytes, and
+//! in the same runtime questions would wait behind it. The controllers have one of a single thread: when hundreds of pods
+//! turn ready at once, their writes must not keep the watches from telling DNS.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,10 +16,9 @@ use callsign_shared::{
     index::Source,
     watch::{self, Scope, SyncState},
 };
-use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::{
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tracing::info;
 use crate::{
     admin,
     args::{AdminArgs, DnsArgs, PodNames},
+    client::client,
     exit::Exit,
 };
 
@@ -51,10 +52,17 @@ pub(crate) struct Engine {
     dns: Option<Dns>,
     stop: CancellationToken,
     ending: CancellationToken,
-    controller: Option<JoinHandle<()>>,
+    controller: Option<Writing>,
     lameduck: Duration,
     #[expect(dead_code, reason = "the tasks end with the set")]
     tasks: Vec<JoinSet<()>>,
+}
+
+/// The writing side.
+struct Writing {
+    running: JoinHandle<()>,
+    #[expect(dead_code, reason = "writing ends with it")]
+    runtime: Threads,
 }
 
 /// The serving side.
@@ -82,7 +90,7 @@ impl Engine {
     ///
     /// # Errors
     /// When an address cannot be listened on, or a setting makes no sense.
-    pub(crate) async fn start(client: &Client, settings: Settings) -> Result<Self, Exit> {
+    pub(crate) async fn start(cluster: &kube::Config, settings: Settings) -> Result<Self, Exit> {
         let index = Arc::new(Index::new());
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
         let mut registry = Registry::default();
@@ -98,11 +106,12 @@ impl Engine {
         let mut tasks = Vec::new();
         // Before the watches: a feed that is there first need not be filled.
         let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
-        let controller = settings.controller.map(|config| {
-            Controller::new(Arc::clone(&index), client.clone(), config, &mut registry)
-        });
-        let (sync, watches) = watch::start(client, &index, scope, &stop);
+        let (sync, watches) = watch::start(&client(cluster.clone())?, &index, scope, &stop);
         tasks.push(watches);
+        let controller = match settings.controller {
+            Some(config) => Some(write(cluster, config, &index, &sync, &mut registry, &stop)?),
+            None => None,
+        };
         if let (Some(dns), Some(feed)) = (&dns, feed) {
             let mut follower = JoinSet::new();
             follower.spawn(follow(Arc::clone(&dns.zone), feed, Arc::clone(&sync)));
@@ -114,15 +123,6 @@ impl Engine {
             let status = admin::Status { sync: Arc::clone(&sync), zone, ending: ending.clone(), registry };
             tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
         }
-        let controller = controller.map(|controller| {
-            let (sync, stop) = (Arc::clone(&sync), stop.clone());
-            tokio::spawn(async move {
-                // Nothing is written from half of the state.
-                if stop.run_until_cancelled(sync.wait()).await.is_some() {
-                    controller.run(stop).await;
-                }
-            })
-        });
         Ok(Self { sync, dns, stop, ending, controller, lameduck, tasks })
     }
 
@@ -154,7 +154,7 @@ impl Engine {
         tokio::select! {
             () = end.cancelled() => {}
             () = synced => {}
-            failed = ended(controller.as_mut()) => return Err(failed),
+            failed = ended(controller.as_mut().map(|writing| &mut writing.running)) => return Err(failed),
         }
         self.ending.cancel();
         if !self.lameduck.is_zero() {
@@ -164,7 +164,7 @@ impl Engine {
         self.stop.cancel();
         if let Some(controller) = controller {
             // The controller stops writing by itself; this bounds how long it may take.
-            let _ = tokio::time::timeout(Duration::from_secs(5), controller).await;
+            let _ = tokio::time::timeout(Duration::from_secs(5), controller.running).await;
         }
         if let Some(dns) = self.dns.take() {
             // Serving ends within its own grace.
@@ -203,19 +203,13 @@ fn dns(
     };
     config.own_addresses = if args.own_address.is_empty() { own_addresses() } else { args.own_address.clone() };
     let zone = Arc::new(Zone::new(config, Arc::clone(index)));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("dns")
-        .enable_all()
-        .build()
-        .map_err(|error| Exit::from(anyhow::Error::new(error).context("no runtime for DNS")))?;
+    let (runtime, handle) = threads("dns", None)?;
     let port = listen.first().map_or(0, SocketAddr::port);
     let metrics = Arc::new(Metrics::new(format!("dns://:{port}")));
     metrics.register(registry);
     let forward =
         (!args.upstream.is_empty()).then(|| Forward::new(args.upstream.clone(), ForwardLimits::default()));
     let handler = Arc::new(ClusterHandler::new(Arc::clone(&zone), forward, metrics));
-    let handle = runtime.handle().clone();
-    let runtime = Threads(Some(runtime));
     let server = {
         let _inside = handle.enter();
         Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?
@@ -223,6 +217,42 @@ fn dns(
     let addresses = server.local_addrs().to_vec();
     let serving = handle.spawn(server.run(stop.clone()));
     Ok(Dns { addresses, zone, serving, runtime })
+}
+
+/// Starts the controllers, which wait for the first sync: nothing is written from half of the state.
+fn write(
+    cluster: &kube::Config,
+    config: ControllerConfig,
+    index: &Arc<Index>,
+    sync: &Arc<SyncState>,
+    registry: &mut Registry,
+    stop: &CancellationToken,
+) -> Result<Writing, Exit> {
+    let (runtime, handle) = threads("controller", Some(1))?;
+    let client = {
+        let _inside = handle.enter();
+        client(cluster.clone())?
+    };
+    let controller = Controller::new(Arc::clone(index), client, config, registry);
+    let (sync, stop) = (Arc::clone(sync), stop.clone());
+    let running = handle.spawn(async move {
+        if stop.run_until_cancelled(sync.wait()).await.is_some() {
+            controller.run(stop).await;
+        }
+    });
+    Ok(Writing { running, runtime })
+}
+
+/// A runtime with as many threads as there are cores, or with this many.
+fn threads(name: &'static str, count: Option<usize>) -> Result<(Threads, Handle), Exit> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name(name).enable_all();
+    if let Some(count) = count {
+        builder.worker_threads(count);
+    }
+    let runtime = builder.build().map_err(|error| Exit::from(anyhow::Error::new(error).context("no threads")))?;
+    let handle = runtime.handle().clone();
+    Ok((Threads(Some(runtime)), handle))
 }
 
 /// The addresses of this machine by which clients could reach it.

@@ -18,8 +18,6 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Command};
 use exit::Exit;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

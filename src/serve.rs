@@ -66,6 +66,6 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
 
 async fn run(cluster: &ClusterArgs, settings: Settings) -> Result<(), Exit> {
     let end = signals::ending().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
-    let client = client::connect(cluster).await?;
-    Engine::start(&client, settings).await?.run(end).await
+    let config = client::config(cluster).await?;
+    Engine::start(&config, settings).await?.run(end).await
 }
