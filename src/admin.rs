@@ -87,7 +87,9 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
         let unsynced = status.sync.unsynced();
         if unsynced.is_empty() {
             return match &status.zone {
-                Some(zone) if !zone.is_synced() => (StatusCode::SERVICE_UNAVAILABLE, "zone: loading\n".to_owned()),
+                Some(zone) if !zone.is_synced() => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "zone: loading\n".to_owned())
+                }
                 _ => (StatusCode::OK, "OK".to_owned()),
             };
         }

@@ -38,7 +38,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// Form of the log on stderr
-    #[arg(long, global = true, value_enum, default_value = "text", env = "CALLSIGN_LOG_FORMAT", value_name = "FORM")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "CALLSIGN_LOG_FORMAT",
+        value_name = "FORM"
+    )]
     pub(crate) log_format: LogFormat,
     /// What to log: a level, or directives such as `info,callsign_controller=debug`
     #[arg(long, global = true, default_value = "info", env = "CALLSIGN_LOG_LEVEL", value_name = "FILTER")]

@@ -20,11 +20,15 @@ pub(crate) async fn config(args: &ClusterArgs) -> Result<Config, Exit> {
     match &args.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path).map_err(|error| {
-                Exit::configuration(anyhow::Error::new(error).context(format!("--kubeconfig {}", path.display())))
+                Exit::configuration(
+                    anyhow::Error::new(error).context(format!("--kubeconfig {}", path.display())),
+                )
             })?;
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Exit::configuration)
         }
-        None if args.context.is_some() => Config::from_kubeconfig(&options).await.map_err(Exit::configuration),
+        None if args.context.is_some() => {
+            Config::from_kubeconfig(&options).await.map_err(Exit::configuration)
+        }
         None => Config::infer().await.map_err(Exit::configuration),
     }
 }

@@ -201,7 +201,8 @@ fn dns(
         PodNames::Insecure => Pods::Insecure,
         PodNames::Verified => Pods::Verified,
     };
-    config.own_addresses = if args.own_address.is_empty() { own_addresses() } else { args.own_address.clone() };
+    config.own_addresses =
+        if args.own_address.is_empty() { own_addresses() } else { args.own_address.clone() };
     let zone = Arc::new(Zone::new(config, Arc::clone(index)));
     let (runtime, handle) = threads("dns", None)?;
     let port = listen.first().map_or(0, SocketAddr::port);
@@ -250,7 +251,8 @@ fn threads(name: &'static str, count: Option<usize>) -> Result<(Threads, Handle)
     if let Some(count) = count {
         builder.worker_threads(count);
     }
-    let runtime = builder.build().map_err(|error| Exit::from(anyhow::Error::new(error).context("no threads")))?;
+    let runtime =
+        builder.build().map_err(|error| Exit::from(anyhow::Error::new(error).context("no threads")))?;
     let handle = runtime.handle().clone();
     Ok((Threads(Some(runtime)), handle))
 }

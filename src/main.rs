@@ -18,7 +18,6 @@ use clap::{CommandFactory, Parser};
 use args::{Cli, Command};
 use exit::Exit;
 
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

@@ -80,7 +80,8 @@ fn load(server: &Running, manifests: &Manifests) -> Result<Vec<(Kind, usize)>, E
     for manifest in namespaces.into_iter().chain(rest) {
         let namespace = field(manifest, "/metadata/namespace");
         if !namespace.is_empty() && server.store().get(Kind::Namespace, "", namespace).is_none() {
-            let object = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            let object =
+                serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             load_one(server, object, manifest)?;
             count(&mut counts, Kind::Namespace);
         }
@@ -92,7 +93,9 @@ fn load(server: &Running, manifests: &Manifests) -> Result<Vec<(Kind, usize)>, E
 
 fn load_one(server: &Running, object: serde_json::Value, from: &Manifest) -> Result<(), Exit> {
     let loaded = server.store().load(object);
-    loaded.map(drop).map_err(|error| Exit::configuration(anyhow::anyhow!("{}: {}", from.source, error.message)))
+    loaded
+        .map(drop)
+        .map_err(|error| Exit::configuration(anyhow::anyhow!("{}: {}", from.source, error.message)))
 }
 
 fn count(counts: &mut Vec<(Kind, usize)>, kind: Kind) {
@@ -109,7 +112,9 @@ fn field<'a>(manifest: &'a Manifest, pointer: &str) -> &'a str {
 fn write_kubeconfig(path: &Path, server: &Running) -> Result<(), Exit> {
     let written = std::fs::write(path, server.kubeconfig());
     written.map_err(|error| {
-        Exit::configuration(anyhow::Error::new(error).context(format!("--write-kubeconfig {}", path.display())))
+        Exit::configuration(
+            anyhow::Error::new(error).context(format!("--write-kubeconfig {}", path.display())),
+        )
     })
 }
 
@@ -134,7 +139,8 @@ fn welcome(
         lines.push(format!("  kubeconfig   {}", path.display()));
     }
     lines.push(String::new());
-    let counts: Vec<String> = loaded.iter().map(|(kind, count)| format!("{count} {}", plural(*kind, *count))).collect();
+    let counts: Vec<String> =
+        loaded.iter().map(|(kind, count)| format!("{count} {}", plural(*kind, *count))).collect();
     let counts = if counts.is_empty() { "nothing".to_owned() } else { counts.join(", ") };
     lines.push(format!("  Loaded {counts}."));
     for unknown in &manifests.unknown {
@@ -148,7 +154,9 @@ fn welcome(
     };
     lines.extend([String::new(), "  Try:".to_owned()]);
     let samples = args.filenames.is_empty() && !args.no_samples;
-    lines.extend(next(&dig, &kubectl, args, manifests, samples).into_iter().map(|command| format!("    {command}")));
+    lines.extend(
+        next(&dig, &kubectl, args, manifests, samples).into_iter().map(|command| format!("    {command}")),
+    );
     lines.push(String::new());
     lines.join("\n")
 }
@@ -172,7 +180,10 @@ fn next(dig: &str, kubectl: &str, args: &SandboxArgs, manifests: &Manifests, sam
         "" => "default",
         namespace => namespace,
     });
-    vec![format!("{dig} {name}.{namespace}.svc.{domain}"), format!("{kubectl} get services,endpointslices -A")]
+    vec![
+        format!("{dig} {name}.{namespace}.svc.{domain}"),
+        format!("{kubectl} get services,endpointslices -A"),
+    ]
 }
 
 fn plural(kind: Kind, count: usize) -> &'static str {

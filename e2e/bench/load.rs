@@ -25,14 +25,18 @@ const NAMESPACES: usize = 20;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let services = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_usize);
+    let services =
+        std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_usize);
     let server = ApiServer::start(Options::default()).await?;
     fill(&server, services)?;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, server.kubeconfig())?;
     println!("{services} Services, {services} pods");
-    println!("{:<14} {:>12} {:>12} {:>10} {:>10} {:>8}", "", "1st answer", "all written", "RSS", "peak", "writes");
+    println!(
+        "{:<14} {:>12} {:>12} {:>10} {:>10} {:>8}",
+        "", "1st answer", "all written", "RSS", "peak", "writes"
+    );
     let kubeconfig = kubeconfig.display().to_string();
     for (what, arguments) in [
         ("first start", vec!["serve", "--kubeconfig", &kubeconfig]),
@@ -57,7 +61,8 @@ fn fill(server: &Running, services: usize) -> Result<()> {
         let mut pod = build::pod(&namespace, &format!("pod{service}"), &name, &ip, true);
         let status = pod.as_object_mut().and_then(|fields| fields.remove("status")).unwrap_or_default();
         create(server, Kind::Pod, &namespace, pod)?;
-        let (key, patch) = (Key::new(&namespace, &format!("pod{service}")), Patch::Merge(json!({"status": status})));
+        let (key, patch) =
+            (Key::new(&namespace, &format!("pod{service}")), Patch::Merge(json!({"status": status})));
         let written = server.store().patch(Kind::Pod, &key, Part::Status, &patch, &WriteOptions::by("bench"));
         written.map_err(|error| anyhow::anyhow!("{}", error.to_status()))?;
     }
@@ -101,7 +106,9 @@ async fn at_rest(server: &Running, started: Instant) -> (Duration, u64) {
     let count = || {
         let verbs = ["create", "update", "delete"];
         let kinds = ["endpoints", "endpointslices"];
-        verbs.iter().flat_map(|verb| kinds.iter().map(move |kind| (verb, kind)))
+        verbs
+            .iter()
+            .flat_map(|verb| kinds.iter().map(move |kind| (verb, kind)))
             .map(|(verb, kind)| server.faults().requests_of(verb, kind))
             .sum::<u64>()
     };

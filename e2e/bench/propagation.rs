@@ -19,11 +19,7 @@ use std::{
 use anyhow::{Context, Result};
 use callsign_e2e::{
     apiserver::Options,
-    harness::{
-        build,
-        resolver::question,
-        world::World,
-    },
+    harness::{build, resolver::question, world::World},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
@@ -96,12 +92,17 @@ async fn idle(world: &World) -> Result<()> {
 
 /// Many Services with a pod each, all turned ready at once.
 async fn burst(world: &World, services: usize, written: &Written) -> Result<()> {
-    stream::iter(1..=services).map(|service| make(world, service)).buffer_unordered(32).try_collect::<Vec<_>>().await?;
+    stream::iter(1..=services)
+        .map(|service| make(world, service))
+        .buffer_unordered(32)
+        .try_collect::<Vec<_>>()
+        .await?;
     world.cluster.settle().await?;
     written.lock().clear();
     let server = world.dns;
     let answered = std::thread::spawn(move || await_answers(server, services));
-    let flips = stream::iter(1..=services).map(async |service| Ok((service, set_ready(world, service, true).await?)));
+    let flips =
+        stream::iter(1..=services).map(async |service| Ok((service, set_ready(world, service, true).await?)));
     let flips: Vec<(usize, (Instant, Instant))> =
         flips.buffer_unordered(64).try_collect::<Vec<_>>().await.map_err(|error: anyhow::Error| error)?;
     let answered = tokio::task::spawn_blocking(move || answered.join()).await?;
@@ -203,4 +204,3 @@ fn row(what: &str, histogram: &Histogram<u64>) {
         ms(histogram.max()),
     );
 }
-

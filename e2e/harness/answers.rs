@@ -59,8 +59,14 @@ pub struct Recording {
 }
 
 /// The zones that questions were recorded for.
-const ZONES: [&str; 6] =
-    ["cluster.local.", "example.org.", "in-addr.arpa.", "ip6.arpa.", "96.10.in-addr.arpa.", "4.10.in-addr.arpa."];
+const ZONES: [&str; 6] = [
+    "cluster.local.",
+    "example.org.",
+    "in-addr.arpa.",
+    "ip6.arpa.",
+    "96.10.in-addr.arpa.",
+    "4.10.in-addr.arpa.",
+];
 
 impl Recording {
     /// The recorded `exchanges` of a cluster to which `objects` had been applied.
@@ -69,7 +75,8 @@ impl Recording {
         let mut existing = BTreeSet::new();
         // A name is shown to exist by an answer or NODATA. Not to SOA, which CoreDNS gives to every name, and not below
         // a pod name, where it answers what does not exist.
-        let found = exchanges.iter().filter(|e| e.rcode == "NOERROR" && e.kind != "SOA" && !is_below_pod(&e.name));
+        let found =
+            exchanges.iter().filter(|e| e.rcode == "NOERROR" && e.kind != "SOA" && !is_below_pod(&e.name));
         for exchange in found {
             let name = exchange.name.to_lowercase();
             existing.extend(ancestors(&name).map(str::to_owned));
@@ -136,7 +143,11 @@ impl Recording {
         if !next.ends_with("cluster.local.") {
             return Some(wanted);
         }
-        match self.answers.get(&(next.clone(), recorded.kind.clone())).filter(|target| !target.answer.is_empty()) {
+        match self
+            .answers
+            .get(&(next.clone(), recorded.kind.clone()))
+            .filter(|target| !target.answer.is_empty())
+        {
             Some(target) => {
                 wanted.answer.extend(target.answer.iter().cloned());
                 wanted.additional.extend(target.additional.iter().cloned());
@@ -152,7 +163,10 @@ impl Recording {
         let known: BTreeSet<String> =
             lines.map(|line| line.split(' ').next().unwrap_or_default().to_lowercase()).collect();
         let lower = name.to_lowercase();
-        let zone = ZONES.iter().filter(|zone| lower.ends_with(*zone) && known.contains(**zone)).max_by_key(|z| z.len());
+        let zone = ZONES
+            .iter()
+            .filter(|zone| lower.ends_with(*zone) && known.contains(**zone))
+            .max_by_key(|z| z.len());
         let zone = zone.copied().unwrap_or_default();
         let written = name.get(name.len() - zone.len()..).unwrap_or_default();
         let ttl = &self.ttl;

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams,
+    },
 };
 use serde_json::{Value, json};
 
@@ -126,7 +129,9 @@ impl Cluster {
         let mut versions = Vec::new();
         for kind in [Kind::Endpoints, Kind::EndpointSlice] {
             let objects = self.list(kind).await?;
-            versions.extend(objects.iter().filter_map(|o| text(o, "/metadata/resourceVersion").map(str::to_owned)));
+            versions.extend(
+                objects.iter().filter_map(|o| text(o, "/metadata/resourceVersion").map(str::to_owned)),
+            );
         }
         versions.sort();
         Ok(versions)
@@ -140,7 +145,8 @@ impl Cluster {
         let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
         let known = version.zip(kind).and_then(|(version, kind)| Kind::of(version, kind));
         let kind = known.with_context(|| format!("unknown kind: {}", describe(object)))?;
-        let name = text(object, "/metadata/name").with_context(|| format!("no name: {}", describe(object)))?;
+        let name =
+            text(object, "/metadata/name").with_context(|| format!("no name: {}", describe(object)))?;
         let resource = resource(kind);
         let api = match text(object, "/metadata/namespace") {
             Some(namespace) => Api::namespaced_with(self.client(), namespace, &resource),

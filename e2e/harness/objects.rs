@@ -40,7 +40,8 @@ pub fn slices(objects: &[Value], namespaces: &[String]) -> BTreeMap<String, Valu
         let labels = map_at(object, "/metadata/labels");
         let by_hand = labels.get(MANAGED_BY).and_then(Value::as_str) == Some("hand");
         if let (Some(service), false) = (labels.get(SERVICE_NAME).and_then(Value::as_str), by_hand) {
-            let key = path(object, &format!("{service}/{}", text(object, "/addressType").unwrap_or_default()));
+            let key =
+                path(object, &format!("{service}/{}", text(object, "/addressType").unwrap_or_default()));
             grouped.entry(key).or_default().push(object);
         }
     }
@@ -68,8 +69,13 @@ fn together(slices: &[&Value]) -> Value {
     labels.remove(MANAGED_BY);
     let owners = first.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let owners = owners.into_iter().flatten().map(|owner| {
-        let controller = if owner.get("controller").and_then(Value::as_bool) == Some(true) { "True" } else { "False" };
-        format!("{}/{}/{controller}", text(owner, "/kind").unwrap_or_default(), text(owner, "/name").unwrap_or_default())
+        let controller =
+            if owner.get("controller").and_then(Value::as_bool) == Some(true) { "True" } else { "False" };
+        format!(
+            "{}/{}/{controller}",
+            text(owner, "/kind").unwrap_or_default(),
+            text(owner, "/name").unwrap_or_default()
+        )
     });
     json!({
         "labels": labels,
@@ -89,17 +95,24 @@ pub fn differences(wanted: &BTreeMap<String, Value>, found: &BTreeMap<String, Va
             lines.push(format!("{key}: missing"));
             continue;
         };
-        let fields: Vec<&String> = wanted.as_object().map(|fields| fields.keys().collect()).unwrap_or_default();
+        let fields: Vec<&String> =
+            wanted.as_object().map(|fields| fields.keys().collect()).unwrap_or_default();
         for field in fields {
             let (wanted, found) = (wanted.get(field), found.get(field));
             // Sizes are recorded only where they are certain.
             if wanted != found && !(field == "sizes" && wanted.is_none_or(Value::is_null)) {
                 let show = |value: Option<&Value>| value.map(Value::to_string).unwrap_or_default();
-                lines.push(format!("{key}: {field}\n    wanted {}\n    found  {}", show(wanted), show(found)));
+                lines.push(format!(
+                    "{key}: {field}\n    wanted {}\n    found  {}",
+                    show(wanted),
+                    show(found)
+                ));
             }
         }
     }
-    lines.extend(found.keys().filter(|key| !wanted.contains_key(*key)).map(|key| format!("{key}: not wanted")));
+    lines.extend(
+        found.keys().filter(|key| !wanted.contains_key(*key)).map(|key| format!("{key}: not wanted")),
+    );
     lines
 }
 
@@ -119,7 +132,8 @@ pub fn canonical(recorded: &BTreeMap<String, Value>) -> BTreeMap<String, Value> 
 }
 
 fn is_in(object: &Value, namespaces: &[String]) -> bool {
-    text(object, "/metadata/namespace").is_some_and(|namespace| namespaces.iter().any(|name| name == namespace))
+    text(object, "/metadata/namespace")
+        .is_some_and(|namespace| namespaces.iter().any(|name| name == namespace))
 }
 
 fn path(object: &Value, rest: &str) -> String {

@@ -39,7 +39,10 @@ impl Callsign {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start<S: AsRef<std::ffi::OsStr>>(binary: &Path, arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        binary: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
         let mut child = Command::new(binary)
             .args(arguments)
             .env("CALLSIGN_LOG_FORMAT", "json")

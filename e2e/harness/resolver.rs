@@ -34,7 +34,8 @@ impl Resolver {
     /// # Errors
     /// When no socket can be had.
     pub async fn new(server: SocketAddr) -> Result<Self> {
-        let local: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let local: SocketAddr =
+            if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(local).await?;
         socket.connect(server).await?;
         Ok(Self { server, socket })

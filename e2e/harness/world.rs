@@ -186,7 +186,10 @@ fn install_crypto() {
 ///
 /// # Errors
 /// The last failure, when none succeeds in time.
-pub async fn eventually<F: Future<Output = Result<()>>>(what: &str, mut attempt: impl FnMut() -> F) -> Result<()> {
+pub async fn eventually<F: Future<Output = Result<()>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         match attempt().await {

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     let cases = Case::all().expect("the recorded cases");
     let variants = Case::variants().expect("the recorded variants");
     // A list of the tests needs no cluster.
-    let worlds = (!arguments.list).then(|| runtime.block_on(Worlds::load(&cases)).expect("a cluster with every case"));
+    let worlds =
+        (!arguments.list).then(|| runtime.block_on(Worlds::load(&cases)).expect("a cluster with every case"));
     let worlds = Arc::new(worlds);
     let mut trials = Vec::new();
     let cases: Vec<Arc<Case>> = cases.into_iter().map(Arc::new).collect();
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
     for variant in variants {
         let name = variant.variant.clone().unwrap_or_default();
         if VARIANTS.iter().any(|(known, _)| *known == name) {
-            let scenario = cases.iter().find(|case| case.scenario == variant.scenario).expect("the variant's scenario");
+            let scenario =
+                cases.iter().find(|case| case.scenario == variant.scenario).expect("the variant's scenario");
             let name = format!("{}::answers::{name}", variant.scenario);
             let both = (Arc::new(variant), Arc::clone(scenario));
             trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));

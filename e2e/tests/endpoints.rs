@@ -51,7 +51,10 @@ async fn objects(world: &World, service: &str, wanted: &[&str]) -> Result<()> {
         }
         in_endpoints.sort();
         in_slices.sort();
-        ensure!(in_endpoints == wanted && in_slices == wanted, "endpoints {in_endpoints:?}, slices {in_slices:?}");
+        ensure!(
+            in_endpoints == wanted && in_slices == wanted,
+            "endpoints {in_endpoints:?}, slices {in_slices:?}"
+        );
         Ok(())
     })
     .await
@@ -147,7 +150,9 @@ async fn hand_edits_are_put_right() -> Result<()> {
     world.cluster.apply(&build::headless("n", "web")).await?;
     world.cluster.apply(&build::pod("n", "a", "web", "10.1.0.1", true)).await?;
     everywhere(&world, &["10.1.0.1"]).await?;
-    let (api, _) = world.cluster.api(&json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"namespace": "n", "name": "web"}}))?;
+    let (api, _) = world.cluster.api(
+        &json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"namespace": "n", "name": "web"}}),
+    )?;
     let patch = json!({"subsets": [{"addresses": [{"ip": "192.0.2.66"}], "ports": [{"port": 1}]}]});
     api.patch("web", &PatchParams::default(), &Patch::Merge(&patch)).await?;
     everywhere(&world, &["10.1.0.1"]).await?;

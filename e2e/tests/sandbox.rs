@@ -37,13 +37,22 @@ impl Sandbox {
         let mut callsign = Callsign::start(Path::new(BINARY), all)?;
         let dns = callsign.address("dns").await?;
         let api = callsign.address("api").await?;
-        eventually("kubeconfig", async || Ok(drop(std::fs::metadata(&kubeconfig)?))).await?;
+        eventually("kubeconfig", async || {
+            ensure!(kubeconfig.exists());
+            Ok(())
+        })
+        .await?;
         let cluster = Cluster::new(client(&kubeconfig).await?);
         Ok(Self { callsign, resolver: Resolver::new(dns).await?, cluster, api, folder })
     }
 
     /// Waits until the records' data, sorted, satisfy `wanted`.
-    async fn answers(&self, name: &str, kind: &str, wanted: impl Fn(&[String]) -> bool) -> Result<Vec<String>> {
+    async fn answers(
+        &self,
+        name: &str,
+        kind: &str,
+        wanted: impl Fn(&[String]) -> bool,
+    ) -> Result<Vec<String>> {
         let mut found = Vec::new();
         eventually(&format!("{name} {kind}"), async || {
             let answer = self.resolver.ask(name, kind).await?.answer;
@@ -177,8 +186,10 @@ async fn a_taken_port_is_exit_code_5() -> Result<()> {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0")?;
     let taken = tcp.local_addr()?.to_string();
     for (flag, other) in [("--listen", "--api-listen"), ("--api-listen", "--listen")] {
-        let mut callsign =
-            Callsign::start(Path::new(BINARY), ["sandbox", "--no-samples", flag, &taken, other, "127.0.0.1:0"])?;
+        let mut callsign = Callsign::start(
+            Path::new(BINARY),
+            ["sandbox", "--no-samples", flag, &taken, other, "127.0.0.1:0"],
+        )?;
         let status = callsign.ended(Duration::from_secs(10)).await?;
         assert_eq!(status.code(), Some(5), "{flag}: {}", callsign.said());
         assert!(callsign.said().contains(&taken), "{flag}: {}", callsign.said());

@@ -26,7 +26,9 @@ const NAME: &str = "web.n.svc.cluster.local.";
 /// Status code and body of a GET.
 async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .await?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await?;
     let code = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
@@ -47,8 +49,19 @@ async fn before_the_first_sync_it_is_alive_but_not_ready() -> Result<()> {
     let any = "127.0.0.1:0";
     let mut callsign = Callsign::start(
         Path::new(BINARY),
-        ["serve", "--kubeconfig", &path, "--listen", any, "--health-listen", any, "--ready-listen", any,
-         "--metrics-listen", any],
+        [
+            "serve",
+            "--kubeconfig",
+            &path,
+            "--listen",
+            any,
+            "--health-listen",
+            any,
+            "--ready-listen",
+            any,
+            "--metrics-listen",
+            any,
+        ],
     )?;
     let (health, ready) = (callsign.address("health").await?, callsign.address("ready").await?);
     let resolver = Resolver::new(callsign.address("dns").await?).await?;

@@ -41,7 +41,8 @@ async fn written(world: &World, wanted: &[&str]) -> Result<()> {
     eventually("slices", async || {
         let slices = world.cluster.list(Kind::EndpointSlice).await?;
         let ours = slices.iter().filter(|slice| {
-            slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str) == Some("web")
+            slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str)
+                == Some("web")
         });
         let endpoints = ours.filter_map(|slice| slice.get("endpoints")?.as_array().cloned()).flatten();
         let mut found: Vec<String> =
@@ -122,8 +123,18 @@ async fn refused_writes_are_tried_again() -> Result<()> {
     for (status, retry_after) in [(409, None), (429, Some(1)), (500, None), (503, None)] {
         let world = world().await?;
         for verb in ["create", "update", "delete"] {
-            world.fault(Fault::Answer { requests: Requests::of(verb, "endpointslices"), times: 2, status, retry_after })?;
-            world.fault(Fault::Answer { requests: Requests::of(verb, "endpoints"), times: 2, status, retry_after })?;
+            world.fault(Fault::Answer {
+                requests: Requests::of(verb, "endpointslices"),
+                times: 2,
+                status,
+                retry_after,
+            })?;
+            world.fault(Fault::Answer {
+                requests: Requests::of(verb, "endpoints"),
+                times: 2,
+                status,
+                retry_after,
+            })?;
         }
         never_denied(&world, async { written(&world, &["10.1.0.1"]).await }).await?;
         goes_on(&world).await?;
@@ -143,7 +154,8 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() -> Result<()> {
     let slices = world.cluster.list(Kind::EndpointSlice).await?;
     for service in ["web", "other"] {
         let count = slices.iter().filter(|slice| {
-            slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str) == Some(service)
+            slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str)
+                == Some(service)
         });
         assert_eq!(count.count(), 1, "{service}");
     }

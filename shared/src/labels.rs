@@ -48,7 +48,9 @@ impl Labels {
     pub fn selects(&self, labels: &Self) -> bool {
         // Both sides are sorted: one walk over the longer side.
         let mut rest = labels.0.iter();
-        self.0.iter().all(|(key, value)| rest.by_ref().find(|(k, _)| k >= key).is_some_and(|(k, v)| k == key && v == value))
+        self.0.iter().all(|(key, value)| {
+            rest.by_ref().find(|(k, _)| k >= key).is_some_and(|(k, v)| k == key && v == value)
+        })
     }
 }
 

@@ -118,12 +118,16 @@ impl Membership {
 
     /// Whether it is listed in the Service's EndpointSlices of `family`.
     pub fn in_slices(&self, family: Family) -> bool {
-        self.is_live() && (self.node_known || self.publish_not_ready) && self.addresses(family).next().is_some()
+        self.is_live()
+            && (self.node_known || self.publish_not_ready)
+            && self.addresses(family).next().is_some()
     }
 
     /// Whether it is listed in the Service's Endpoints, under the ports it has, when `family` is the Service's primary.
     pub fn in_endpoints(&self, family: Family) -> bool {
-        self.is_live() && (!self.terminating || self.publish_not_ready) && self.addresses(family).next().is_some()
+        self.is_live()
+            && (!self.terminating || self.publish_not_ready)
+            && self.addresses(family).next().is_some()
     }
 
     /// Whether it is among `addresses` of its subset; otherwise it is among `notReadyAddresses`.
@@ -243,7 +247,8 @@ mod tests {
     #[test]
     fn a_hostname_needs_the_services_subdomain() {
         let named = |subdomain: &str| {
-            decide(&service(), Pod { hostname: Some("h".into()), subdomain: Some(subdomain.into()), ..pod() }).hostname
+            decide(&service(), Pod { hostname: Some("h".into()), subdomain: Some(subdomain.into()), ..pod() })
+                .hostname
         };
         assert_eq!(named("s").as_deref(), Some("h"));
         assert_eq!(named("other"), None);

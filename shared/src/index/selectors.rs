@@ -46,10 +46,13 @@ impl Selectors {
 
     /// The Services that select a pod with these labels, in no order, each once.
     pub(super) fn matching(&self, labels: &Labels) -> SmallVec<[Name; 2]> {
-        let candidates = labels.iter().filter_map(|(key, value)| self.filed.get(&(key.clone(), value.clone())));
+        let candidates =
+            labels.iter().filter_map(|(key, value)| self.filed.get(&(key.clone(), value.clone())));
         candidates
             .flatten()
-            .filter(|service| self.services.get(*service).is_some_and(|(selector, _)| selector.selects(labels)))
+            .filter(|service| {
+                self.services.get(*service).is_some_and(|(selector, _)| selector.selects(labels))
+            })
             .cloned()
             .collect()
     }

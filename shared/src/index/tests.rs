@@ -29,12 +29,23 @@ fn event() -> impl Strategy<Value = Event> {
         ),
         (0..3_u8).prop_map(Event::NoService),
         (0..4_u8, 0..3_u8, 0..2_u8, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(name, app, node, ready, deleting, finished)| Event::Pod { name, app, node, ready, deleting, finished }
+            |(name, app, node, ready, deleting, finished)| Event::Pod {
+                name,
+                app,
+                node,
+                ready,
+                deleting,
+                finished
+            }
         ),
         (0..4_u8).prop_map(Event::NoPod),
         (0..2_u8, 0..2_u8).prop_map(|(name, zone)| Event::Node { name, zone }),
         (0..2_u8).prop_map(Event::NoNode),
-        (0..3_u8, 0..3_u8, 1..9_u64).prop_map(|(name, service, version)| Event::Slice { name, service, version }),
+        (0..3_u8, 0..3_u8, 1..9_u64).prop_map(|(name, service, version)| Event::Slice {
+            name,
+            service,
+            version
+        }),
         (0..3_u8).prop_map(Event::NoSlice),
         (0..3_u8).prop_map(|name| Event::Endpoints { name }),
         (0..3_u8).prop_map(Event::NoEndpoints),
@@ -71,7 +82,9 @@ fn pod(name: u8, app: u8, node: u8, ready: bool, deleting: bool, finished: bool)
 
 fn play(index: &Index, event: &Event) {
     match event.clone() {
-        Event::Service { name, selector, publish, version } => index.apply(service(name, selector, publish, version)),
+        Event::Service { name, selector, publish, version } => {
+            index.apply(service(name, selector, publish, version))
+        }
         Event::NoService(name) => index.delete::<Service>(&named("s", name)),
         Event::Pod { name, app, node, ready, deleting, finished } => {
             index.apply(pod(name, app, node, ready, deleting, finished));
@@ -125,7 +138,8 @@ fn final_objects(events: &[Event]) -> Vec<Event> {
         Event::Endpoints { name } | Event::NoEndpoints(name) => (4, *name),
         Event::Namespace { .. } | Event::NoNamespace => (5, 0),
     };
-    let last: std::collections::BTreeMap<_, _> = events.iter().map(|event| (identity(event), event.clone())).collect();
+    let last: std::collections::BTreeMap<_, _> =
+        events.iter().map(|event| (identity(event), event.clone())).collect();
     last.into_values().collect()
 }
 

@@ -191,7 +191,8 @@ impl Writer {
     }
 
     fn drop_empty_scope(&mut self, namespace: &Name) {
-        if self.scopes.get(namespace).is_some_and(|scope| scope.pods.is_empty() && scope.selectors.is_empty()) {
+        if self.scopes.get(namespace).is_some_and(|scope| scope.pods.is_empty() && scope.selectors.is_empty())
+        {
             self.scopes.remove(namespace);
         }
     }
@@ -262,7 +263,8 @@ impl Writer {
         let mut members: Vec<Arc<Membership>> = Vec::new();
         for name in &scope.pods {
             let pod_key = Key { namespace: key.namespace.clone(), name: name.clone() };
-            let Some(pod) = index.pod(&pod_key).filter(|pod| service.selector.selects(&pod.meta.labels)) else {
+            let Some(pod) = index.pod(&pod_key).filter(|pod| service.selector.selects(&pod.meta.labels))
+            else {
                 continue;
             };
             let member = membership(index, service, &pod, members.first());
@@ -351,9 +353,10 @@ impl Writer {
 
 /// Replaces the view of `key`: readers have the old one or the new one.
 fn change(index: &Index, key: &Key, edit: impl FnOnce(&mut ServiceView)) {
-    let mut entry = index.services.entry(key.clone()).or_insert_with(|| {
-        Arc::new(ServiceView { key: key.clone(), ..ServiceView::default() })
-    });
+    let mut entry = index
+        .services
+        .entry(key.clone())
+        .or_insert_with(|| Arc::new(ServiceView { key: key.clone(), ..ServiceView::default() }));
     edit(Arc::make_mut(entry.value_mut()));
     let empty = entry.value().is_empty();
     drop(entry);
@@ -409,7 +412,12 @@ fn find_slice(view: &ServiceView, name: &Name) -> Option<Arc<EndpointSlice>> {
 }
 
 /// The membership, sharing its port list with another member's where they are equal, as they nearly always are.
-fn membership(index: &Index, service: &Service, pod: &Arc<Pod>, other: Option<&Arc<Membership>>) -> Membership {
+fn membership(
+    index: &Index,
+    service: &Service,
+    pod: &Arc<Pod>,
+    other: Option<&Arc<Membership>>,
+) -> Membership {
     let node = pod.node.as_ref().and_then(|name| index.node(name));
     let mut member = Membership::decide(service, pod, node.as_deref());
     if let Some(other) = other.filter(|other| other.ports == member.ports) {
@@ -426,7 +434,15 @@ fn same_member(old: &Membership, new: &Membership) -> bool {
         (pod.meta.uid.clone(), pod.node.clone(), pod.ips.clone(), pod.phase, pod.readiness.clone())
     };
     (&old.zone, &old.hostname, old.ready, old.serving, old.terminating, old.node_known, old.publish_not_ready)
-        == (&new.zone, &new.hostname, new.ready, new.serving, new.terminating, new.node_known, new.publish_not_ready)
+        == (
+            &new.zone,
+            &new.hostname,
+            new.ready,
+            new.serving,
+            new.terminating,
+            new.node_known,
+            new.publish_not_ready,
+        )
         && old.ports == new.ports
         && old.missing_ports == new.missing_ports
         && pod(old) == pod(new)
@@ -434,9 +450,11 @@ fn same_member(old: &Membership, new: &Membership) -> bool {
 
 fn urgency(old: Option<&Membership>, new: &Membership) -> Urgency {
     let usable = |member: &Membership| {
-        [Family::V4, Family::V6].into_iter().filter(|family| member.answers(*family)).flat_map(|family| {
-            member.addresses(family)
-        }).collect::<SmallVec<[_; 2]>>()
+        [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| member.answers(*family))
+            .flat_map(|family| member.addresses(family))
+            .collect::<SmallVec<[_; 2]>>()
     };
     let before = old.map(usable).unwrap_or_default();
     let after = usable(new);

@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn a_subset_is_written_as_it_was_read() {
         let subset = r#"{"addresses":[{"ip":"192.0.2.1","hostname":"east"}],"notReadyAddresses":[{"ip":"192.0.2.9","nodeName":""}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}"#;
-        let endpoints = Endpoints::decode(&format!(r#"{{"metadata":{{"name":"e"}},"subsets":[{subset}]}}"#)).unwrap();
+        let endpoints =
+            Endpoints::decode(&format!(r#"{{"metadata":{{"name":"e"}},"subsets":[{subset}]}}"#)).unwrap();
         assert_eq!(serde_json::to_string(&endpoints.subsets[0]).unwrap(), subset);
         assert!(endpoints.asks_for_mirror());
     }

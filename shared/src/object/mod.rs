@@ -26,7 +26,9 @@ pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod, Readiness};
 pub use port::{EndpointPort, Protocol};
 pub use service::{ClusterIp, Service, ServicePort, ServiceType, TargetPort, TrafficDistribution};
-pub use slice::{AddressType, Conditions, EndpointSlice, ForName, Hints, SliceAddress, SliceEndpoint, TargetRef};
+pub use slice::{
+    AddressType, Conditions, EndpointSlice, ForName, Hints, SliceAddress, SliceEndpoint, TargetRef,
+};
 pub use watched::{Decode, DecodeError, Watched};
 
 /// Labels, annotations and values that the endpoint controllers and DNS read or write.

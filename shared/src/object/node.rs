@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn cpu_quantities() {
-        for (text, wanted) in [("4", Some(4000)), ("0.5", Some(500)), ("250m", Some(250)), ("x", None), ("1.x", None)] {
+        for (text, wanted) in
+            [("4", Some(4000)), ("0.5", Some(500)), ("250m", Some(250)), ("x", None), ("1.x", None)]
+        {
             assert_eq!(cpu_millis(text), wanted, "{text}");
         }
     }

@@ -160,11 +160,16 @@ impl Decode for Pod {
         if ips.is_empty() && !wire.status.pod_ip.is_empty() {
             ips.push(read_ip(&wire.status.pod_ip)?);
         }
-        let sidecars = wire.spec.init_containers.into_iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+        let sidecars =
+            wire.spec.init_containers.into_iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
         let ports = (wire.spec.containers.into_iter().chain(sidecars))
             .flat_map(|container| container.ports)
             .filter(|port| !port.name.is_empty())
-            .map(|port| ContainerPort { name: port.name, number: port.container_port, protocol: port.protocol })
+            .map(|port| ContainerPort {
+                name: port.name,
+                number: port.container_port,
+                protocol: port.protocol,
+            })
             .collect();
         let ready = wire.status.conditions.into_iter().find(|condition| condition.kind == "Ready");
         Ok(Self {

@@ -206,7 +206,9 @@ impl Decode for Service {
         };
         // The older annotation wins where both are set, whatever it says.
         let annotations = &wire.metadata.annotations;
-        let topology = annotations.get(well_known::TOPOLOGY_HINTS).or_else(|| annotations.get(well_known::TOPOLOGY_MODE));
+        let topology = annotations
+            .get(well_known::TOPOLOGY_HINTS)
+            .or_else(|| annotations.get(well_known::TOPOLOGY_MODE));
         Ok(Self {
             kind: match wire.spec.kind.as_str() {
                 "NodePort" => ServiceType::NodePort,
@@ -244,7 +246,13 @@ impl From<Port> for ServicePort {
             Some(IntOrName::Name(name)) if name.is_empty() => TargetPort::Number(wire.port),
             Some(IntOrName::Name(name)) => TargetPort::Named(name),
         };
-        Self { name: wire.name, protocol: wire.protocol, port: wire.port, target, app_protocol: wire.app_protocol }
+        Self {
+            name: wire.name,
+            protocol: wire.protocol,
+            port: wire.port,
+            target,
+            app_protocol: wire.app_protocol,
+        }
     }
 }
 
@@ -262,7 +270,8 @@ mod tests {
 
     #[test]
     fn addresses_of_both_families_in_order() {
-        let service = service(r#"{"clusterIP":"fd00::1","clusterIPs":["fd00::1","10.96.0.1"],"selector":{"a":"b"}}"#);
+        let service =
+            service(r#"{"clusterIP":"fd00::1","clusterIPs":["fd00::1","10.96.0.1"],"selector":{"a":"b"}}"#);
         let ips: Vec<_> = service.cluster_ips().iter().map(ToString::to_string).collect();
         assert_eq!(ips, ["fd00::1", "10.96.0.1"]);
         assert!(service.selects() && !service.has_headless_label());
@@ -277,14 +286,20 @@ mod tests {
 
     #[test]
     fn target_ports() {
-        let service = service(r#"{"ports":[{"port":80},{"port":81,"targetPort":"web"},{"port":82,"targetPort":8082}]}"#);
+        let service = service(
+            r#"{"ports":[{"port":80},{"port":81,"targetPort":"web"},{"port":82,"targetPort":8082}]}"#,
+        );
         let targets: Vec<_> = service.ports.into_iter().map(|port| port.target).collect();
-        assert_eq!(targets, [TargetPort::Number(80), TargetPort::Named("web".into()), TargetPort::Number(8082)]);
+        assert_eq!(
+            targets,
+            [TargetPort::Number(80), TargetPort::Named("web".into()), TargetPort::Number(8082)]
+        );
     }
 
     #[test]
     fn what_cannot_be_read_says_where() {
-        let error = Service::decode(r#"{"metadata":{"name":"s"},"spec":{"clusterIP":"nonsense"}}"#).unwrap_err();
+        let error =
+            Service::decode(r#"{"metadata":{"name":"s"},"spec":{"clusterIP":"nonsense"}}"#).unwrap_err();
         assert_eq!(error.to_string(), r#"spec.clusterIP: "nonsense" is not an IP address"#);
         assert!(Service::decode(r#"{"spec":{"selector":["a"]}}"#).is_err());
     }

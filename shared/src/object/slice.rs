@@ -152,7 +152,8 @@ impl EndpointSlice {
     /// Whether a selector made it, or it was mirrored from Endpoints: one of upstream's controllers, and so ours, writes
     /// it.
     pub fn is_controllers(&self) -> bool {
-        self.managed_by().is_some_and(|by| by == well_known::SLICE_CONTROLLER || by == well_known::MIRRORING_CONTROLLER)
+        self.managed_by()
+            .is_some_and(|by| by == well_known::SLICE_CONTROLLER || by == well_known::MIRRORING_CONTROLLER)
     }
 }
 
@@ -225,7 +226,8 @@ impl Decode for EndpointSlice {
         let read = |text: Name| match address_type {
             AddressType::V4 | AddressType::V6 => {
                 let ip = parse_ip(&text);
-                ip.map(SliceAddress::Ip).ok_or_else(|| DecodeError(format!("endpoints: {text:?} is not an IP address")))
+                ip.map(SliceAddress::Ip)
+                    .ok_or_else(|| DecodeError(format!("endpoints: {text:?} is not an IP address")))
             }
             AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text)),
         };
@@ -293,13 +295,16 @@ mod tests {
 
     #[test]
     fn unknown_readiness_is_ready() {
-        let slice = EndpointSlice::decode(r#"{"addressType":"FQDN","endpoints":[{"addresses":["a.b"]}]}"#).unwrap();
+        let slice =
+            EndpointSlice::decode(r#"{"addressType":"FQDN","endpoints":[{"addresses":["a.b"]}]}"#).unwrap();
         assert!(slice.endpoints[0].is_ready());
         assert_eq!(slice.endpoints[0].addresses[0], SliceAddress::Name("a.b".into()));
     }
 
     #[test]
     fn a_slice_with_a_bad_address_is_refused() {
-        assert!(EndpointSlice::decode(r#"{"addressType":"IPv4","endpoints":[{"addresses":["x"]}]}"#).is_err());
+        assert!(
+            EndpointSlice::decode(r#"{"addressType":"IPv4","endpoints":[{"addresses":["x"]}]}"#).is_err()
+        );
     }
 }

@@ -79,7 +79,9 @@ impl<'de, T: Decode> Deserialize<'de> for Watched<T> {
 /// The identifying metadata of an object that could not be read as a whole.
 fn salvage(json: &str) -> ObjectMeta {
     let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |field: &str| value.pointer(&format!("/metadata/{field}")).and_then(|v| v.as_str()).map(str::to_owned);
+    let text = |field: &str| {
+        value.pointer(&format!("/metadata/{field}")).and_then(|v| v.as_str()).map(str::to_owned)
+    };
     ObjectMeta {
         name: text("name"),
         namespace: text("namespace"),

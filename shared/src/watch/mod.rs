@@ -29,8 +29,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use sync::{SyncState, Unsynced};
 use sync::Progress;
+pub use sync::{SyncState, Unsynced};
 
 use crate::{
     index::{Index, Indexed},
