@@ -83,7 +83,7 @@ fn pod(name: u8, app: u8, node: u8, ready: bool, deleting: bool, finished: bool)
 fn play(index: &Index, event: &Event) {
     match event.clone() {
         Event::Service { name, selector, publish, version } => {
-            index.apply(service(name, selector, publish, version))
+            index.apply(service(name, selector, publish, version));
         }
         Event::NoService(name) => index.delete::<Service>(&named("s", name)),
         Event::Pod { name, app, node, ready, deleting, finished } => {
