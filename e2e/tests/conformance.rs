@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use callsign_e2e::{
     apiserver::{Options, kind::Kind},
     harness::{
@@ -30,31 +30,27 @@ const VARIANTS: [(&str, [&str; 4]); 3] = [
     ("ttl-5", ["--pods", "disabled", "--ttl", "5"]),
 ];
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => panic!("no runtime: {error}"),
-    };
-    let cases = Case::all().expect("the recorded cases");
-    let variants = Case::variants().expect("the recorded variants");
+    let runtime = Runtime::new()?;
+    let cases = Case::all()?;
     // A list of the tests needs no cluster.
-    let worlds =
-        (!arguments.list).then(|| runtime.block_on(Worlds::load(&cases)).expect("a cluster with every case"));
+    let worlds = if arguments.list { None } else { Some(runtime.block_on(Worlds::load(&cases))?) };
     let worlds = Arc::new(worlds);
     let mut trials = Vec::new();
     let cases: Vec<Arc<Case>> = cases.into_iter().map(Arc::new).collect();
     for case in &cases {
-        let name = case.scenario.clone();
+        let name = &case.scenario;
         let both = (Arc::clone(case), Arc::clone(case));
         trials.push(trial(&runtime, format!("{name}::objects"), &worlds, both.clone(), objects_as_recorded));
         trials.push(trial(&runtime, format!("{name}::answers"), &worlds, both, answers_as_recorded));
     }
-    for variant in variants {
+    for variant in Case::variants()? {
         let name = variant.variant.clone().unwrap_or_default();
         if VARIANTS.iter().any(|(known, _)| *known == name) {
+            let scenario = cases.iter().find(|case| case.scenario == variant.scenario);
             let scenario =
-                cases.iter().find(|case| case.scenario == variant.scenario).expect("the variant's scenario");
+                scenario.with_context(|| format!("the scenario of a variant: {}", variant.scenario))?;
             let name = format!("{}::answers::{name}", variant.scenario);
             let both = (Arc::new(variant), Arc::clone(scenario));
             trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));
@@ -63,7 +59,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The processes end with their worlds.
     drop(worlds);
-    conclusion.exit_code()
+    Ok(conclusion.exit_code())
 }
 
 /// A test of what was recorded, and the scenario that was played for it.
