@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinSet,
 };
 
 /// How long the binary may take to say where it listens.
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Callsign {
     child: Child,
     output: Arc<Mutex<Output>>,
+    readers: JoinSet<()>,
 }
 
 /// What the process has said so far.
@@ -53,13 +55,14 @@ impl Callsign {
             .spawn()
             .with_context(|| binary.display().to_string())?;
         let output = Arc::<Mutex<Output>>::default();
+        let mut readers = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
-            collect(stdout, Arc::clone(&output));
+            readers.spawn(collect(stdout, Arc::clone(&output)));
         }
         if let Some(stderr) = child.stderr.take() {
-            collect(stderr, Arc::clone(&output));
+            readers.spawn(collect(stderr, Arc::clone(&output)));
         }
-        Ok(Self { child, output })
+        Ok(Self { child, output, readers })
     }
 
     /// Waits until it has said where `what` listens (`dns`, `health`, `ready`, `metrics`, `api`).
@@ -105,12 +108,17 @@ impl Callsign {
         Ok(())
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended and everything it said has been read.
     ///
     /// # Errors
     /// When it has not within `patience`.
     pub async fn ended(&mut self, patience: Duration) -> Result<ExitStatus> {
-        match tokio::time::timeout(patience, self.child.wait()).await {
+        let ending = async {
+            let status = self.child.wait().await;
+            while self.readers.join_next().await.is_some() {}
+            status
+        };
+        match tokio::time::timeout(patience, ending).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!("callsign still runs after {patience:?}:\n{}", self.said()),
         }
@@ -118,17 +126,15 @@ impl Callsign {
 }
 
 /// Keeps each line; one that says `listening` also gives an address.
-fn collect(stream: impl AsyncRead + Unpin + Send + 'static, output: Arc<Mutex<Output>>) {
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let mut output = output.lock();
-            if let Some((what, address)) = listening(&line) {
-                output.listening.entry(what).or_insert(address);
-            }
-            output.lines.push(line);
+async fn collect(stream: impl AsyncRead + Unpin + Send, output: Arc<Mutex<Output>>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut output = output.lock();
+        if let Some((what, address)) = listening(&line) {
+            output.listening.entry(what).or_insert(address);
         }
-    });
+        output.lines.push(line);
+    }
 }
 
 /// `{"fields":{"message":"listening","what":"dns","address":"127.0.0.1:1053"}}` → `dns`, the address.
