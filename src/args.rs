@@ -143,6 +143,51 @@ pub(crate) struct ControllerArgs {
     #[arg(long, default_value_t = 1000, env = "CALLSIGN_MIRRORING_MAX_ENDPOINTS_PER_SUBSET", value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) mirroring_max_endpoints_per_subset: u16,
+    /// Which Endpoints objects to write; EndpointSlices are always written
+    #[arg(long, value_enum, default_value = "on", env = "CALLSIGN_ENDPOINTS", value_name = "WHICH")]
+    pub(crate) endpoints: EndpointsWritten,
+    /// After a write of a Service's slices, write its further changes of this time together
+    #[arg(
+        long,
+        default_value = "0",
+        env = "CALLSIGN_ENDPOINTSLICE_UPDATES_BATCH_PERIOD",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) endpointslice_updates_batch_period: Duration,
+    /// The same for its Endpoints
+    #[arg(
+        long,
+        default_value = "0",
+        env = "CALLSIGN_ENDPOINT_UPDATES_BATCH_PERIOD",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) endpoint_updates_batch_period: Duration,
+    /// Most requests a second to write with [default: no limit but the API server's]
+    #[arg(long, env = "CALLSIGN_KUBE_API_QPS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) kube_api_qps: Option<u32>,
+    /// Most requests at once above that rate
+    #[arg(
+        long,
+        default_value_t = 100,
+        requires = "kube_api_qps",
+        env = "CALLSIGN_KUBE_API_BURST",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) kube_api_burst: u32,
+}
+
+/// Which Endpoints are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EndpointsWritten {
+    /// Those of every Service with a selector
+    On,
+    /// Those that are there; no new ones
+    Existing,
+    /// None
+    Off,
 }
 
 /// Whether and how the controllers run.

@@ -19,12 +19,13 @@ pub(crate) async fn config(args: &ClusterArgs) -> Result<Config, Exit> {
     let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
     match &args.kubeconfig {
         Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| {
+            let named = |error| {
                 Exit::configuration(
                     anyhow::Error::new(error).context(format!("--kubeconfig {}", path.display())),
                 )
-            })?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Exit::configuration)
+            };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(named)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(named)
         }
         None if args.context.is_some() => {
             Config::from_kubeconfig(&options).await.map_err(Exit::configuration)

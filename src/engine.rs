@@ -216,6 +216,10 @@ fn dns(
         Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?
     };
     let addresses = server.local_addrs().to_vec();
+    if let Some(own) = args.upstream.iter().find(|upstream| is_own(**upstream, &addresses)) {
+        let why = format!("--upstream {own}: that is this server, which would ask itself for ever");
+        return Err(Exit::configuration(anyhow::anyhow!(why)));
+    }
     let serving = handle.spawn(server.run(stop.clone()));
     Ok(Dns { addresses, zone, serving, runtime })
 }
@@ -264,6 +268,16 @@ fn own_addresses() -> Vec<std::net::IpAddr> {
         Vec::new()
     });
     interfaces.iter().filter(|interface| !interface.is_loopback()).map(if_addrs::Interface::ip).collect()
+}
+
+/// Whether what is sent to this address arrives at one of ours.
+fn is_own(address: SocketAddr, listening: &[SocketAddr]) -> bool {
+    let here = |ip: std::net::IpAddr| ip.is_loopback() || own_addresses().contains(&ip);
+    listening.iter().any(|own| {
+        own.port() == address.port()
+            && (own.ip() == address.ip()
+                || own.ip().is_unspecified() && own.is_ipv4() == address.is_ipv4() && here(address.ip()))
+    })
 }
 
 /// Feeds the index's changes to the zone, and says when the first sync is in it.

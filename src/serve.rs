@@ -1,10 +1,13 @@
 //! `callsign serve`, `callsign dns` and `callsign controller`: the whole against a cluster, or one half.
 
-use callsign_controller::{Config as ControllerConfig, Limits, Mode};
+use callsign_controller::{Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode};
 use callsign_shared::index::Source;
 
 use crate::{
-    args::{ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsCommandArgs, ServeArgs},
+    args::{
+        ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsCommandArgs, EndpointsWritten,
+        ServeArgs,
+    },
     client,
     engine::{Engine, Settings},
     exit::Exit,
@@ -60,7 +63,14 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
             endpoints_per_slice: usize::from(args.max_endpoints_per_slice),
             mirrored_per_subset: usize::from(args.mirroring_max_endpoints_per_subset),
         },
-        ..ControllerConfig::default()
+        endpoints: match args.endpoints {
+            EndpointsWritten::On => EndpointsMode::On,
+            EndpointsWritten::Existing => EndpointsMode::Existing,
+            EndpointsWritten::Off => EndpointsMode::Off,
+        },
+        slices_batch_period: args.endpointslice_updates_batch_period,
+        endpoints_batch_period: args.endpoint_updates_batch_period,
+        limit: args.kube_api_qps.map(|qps| Limit { per_second: qps.into(), burst: args.kube_api_burst }),
     }
 }
 
