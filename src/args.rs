@@ -63,7 +63,7 @@ pub(crate) enum LogFormat {
 /// Which cluster.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
-    /// Kubeconfig file; without it the in-cluster account, else $KUBECONFIG or ~/.kube/config
+    /// Kubeconfig file; without it $KUBECONFIG or ~/.kube/config, else the in-cluster account
     #[arg(long, env = "CALLSIGN_KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
