@@ -6,8 +6,8 @@
 //! that somebody else wrote is compared, and what the mirror makes slices from.
 //!
 //! The rules are those of Kubernetes' `pkg/api/v1/endpoints/util.go` (`RepackSubsets`): an address is told from another
-//! by its text and the uid of its target; of two records of one address the first gives node, hostname and target; where
-//! it is both ready and not ready under a port, it is not ready.
+//! by its text and the uid of its target, where no target is as good as one without a uid; of two records of one address
+//! the first gives node, hostname and target; where it is both ready and not ready under a port, it is not ready.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,9 @@ use callsign_shared::{
     object::{EndpointPort, EndpointsAddress, Subset},
 };
 
-/// What tells addresses apart. Ordered as subsets list them: by the address as text, those without a target first.
-type Identity = (Name, Option<Name>);
+/// What tells addresses apart: the address as text and the uid of its target, empty without one. Ordered as subsets list
+/// them.
+type Identity = (Name, Name);
 
 /// The addresses behind one port and whether each is ready.
 type Offer = BTreeMap<Identity, bool>;
@@ -63,7 +64,7 @@ pub(crate) fn repack(subsets: &[Subset]) -> Vec<Subset> {
 }
 
 fn identity(address: &EndpointsAddress) -> Identity {
-    (address.ip.clone(), address.target_ref.as_ref().map(|target| target.uid.clone()))
+    (address.ip.clone(), address.target_ref.as_ref().map(|target| target.uid.clone()).unwrap_or_default())
 }
 
 /// An absent name and an empty one are the same; Endpoints spell it as absent.
@@ -130,6 +131,23 @@ mod tests {
         let repacked = repack(&[first.clone(), subset(&["1"], &[], &[443])]);
         assert_eq!(repacked.len(), 1);
         assert_eq!(repacked[0].addresses, first.addresses);
+    }
+
+    #[test]
+    fn addresses_are_told_apart_by_the_uid_of_their_target() {
+        let at = |uid: Option<&str>| {
+            let mut subset = subset(&["1"], &[], &[80]);
+            subset.addresses[0].target_ref = uid.map(|uid| {
+                let uid = uid.into();
+                Box::new(callsign_shared::object::TargetRef { uid, ..Default::default() })
+            });
+            subset
+        };
+        let count = |a, b| repack(&[at(a), at(b)])[0].addresses.len();
+        assert_eq!(count(Some("u"), Some("v")), 2);
+        assert_eq!(count(Some("u"), None), 2);
+        assert_eq!(count(Some("u"), Some("u")), 1);
+        assert_eq!(count(Some(""), None), 1, "no target is as good as one without a uid");
     }
 
     type Pairs = BTreeSet<(Name, Option<i32>)>;
