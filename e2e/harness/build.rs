@@ -52,3 +52,8 @@ pub fn status(ip: &str, ready: bool) -> Value {
         "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
     })
 }
+
+/// A status that has nothing but a Ready condition, to be merged into one.
+pub fn status_conditions(ready: bool) -> Value {
+    json!({"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]})
+}

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod build;
 pub mod case;
 pub mod cluster;
+pub mod namespace;
 pub mod objects;
 pub mod process;
 pub mod resolver;

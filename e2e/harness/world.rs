@@ -54,8 +54,15 @@ impl World {
     /// # Errors
     /// When the server is somebody else's, or the fault makes no sense.
     pub fn fault(&self, fault: Fault) -> Result<()> {
-        let server = self.server.as_ref().context("the embedded API server")?;
-        server.faults().set(fault).map_err(anyhow::Error::msg)
+        self.embedded()?.faults().set(fault).map_err(anyhow::Error::msg)
+    }
+
+    /// The embedded API server.
+    ///
+    /// # Errors
+    /// When the server is somebody else's.
+    pub fn embedded(&self) -> Result<&Running> {
+        self.server.as_ref().context("the embedded API server")
     }
 
     /// Starts `callsign serve` beside the cluster of `CALLSIGN_E2E_KUBECONFIG` if that is set, else as [`World::start`].
