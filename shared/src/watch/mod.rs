@@ -25,7 +25,7 @@ use kube::{
         watcher::{self, Event, ExponentialBackoff},
     },
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -45,6 +45,8 @@ const WATCH_SECONDS: u32 = 60;
 /// Delays after errors: from this one, doubling, to [`SLOWEST_RETRY`], with jitter.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
+/// After this long without an error the delays start over.
+const CALM: Duration = Duration::from_secs(60);
 
 /// What is watched besides Services, EndpointSlices and Namespaces.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,6 +135,7 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
         let mut streaming = true;
         let delays = ExponentialBuilder::default().with_min_delay(FIRST_RETRY).with_max_delay(SLOWEST_RETRY);
         let mut delays = ExponentialBackoff::from(delays.without_max_times().with_jitter());
+        let mut last_error = None::<Instant>;
         loop {
             let config = watcher::Config::default().timeout(WATCH_SECONDS);
             let config = if streaming { config.streaming_lists() } else { config };
@@ -140,7 +143,10 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
             while let Some(event) = events.next().await {
                 let error = match event {
                     Ok(event) => {
-                        delays.reset();
+                        // That a list begins is no success, and one that leads to the next error is none either.
+                        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+                            delays.reset();
+                        }
                         self.take(event);
                         continue;
                     }
@@ -153,6 +159,9 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
                     break;
                 }
                 self.report(&error);
+                if last_error.replace(Instant::now()).is_some_and(|last| last.elapsed() > CALM) {
+                    delays.reset();
+                }
                 tokio::time::sleep(delays.next().unwrap_or(SLOWEST_RETRY)).await;
                 if matches!(recovery, Recovery::Relist) {
                     break;
@@ -222,7 +231,15 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
 }
 
 fn recovery(error: &watcher::Error, streaming: bool) -> Recovery {
-    let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error else { return Recovery::Resume };
+    let status = match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        // A line that is no event may have been any event. Nobody sends it again, and a list that lacks it would remove
+        // what it was about. (What is JSON at least reaches us as a status without anything in it.)
+        watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
+            return Recovery::Relist;
+        }
+        _ => return Recovery::Resume,
+    };
     match status.code {
         // The version to go on from is too old. The watcher itself would ask for it for ever.
         410 => Recovery::Relist,
