@@ -8,7 +8,7 @@
 //! There is no cache here. The upstream that answered last is asked first.
 
 use std::{
-    io,
+    io, iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
@@ -89,7 +89,7 @@ impl Forward {
         let mut out = Vec::new();
         match self.ask(&question).await {
             Some(mut reply) if reply.len() <= request.limit(transport) => {
-                patch_id(&mut reply, request.id);
+                patch(&mut reply, request);
                 return reply;
             }
             Some(reply) => answer::truncate(request, &reply, &mut out),
@@ -123,15 +123,14 @@ impl Forward {
             let at = first.wrapping_add(turn) % self.upstreams.len();
             let upstream = *self.upstreams.get(at)?;
             let attempt_end = end.min(Instant::now() + self.limits.attempt);
-            match timeout_at(attempt_end, exchange(upstream, question)).await {
+            match exchange(upstream, question, attempt_end).await {
                 // A server that fails may have a neighbour that does not.
-                Ok(Ok(reply)) if is_failure(&reply) => failed = Some(reply),
-                Ok(Ok(reply)) => {
+                Ok(reply) if is_failure(&reply) => failed = Some(reply),
+                Ok(reply) => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Some(reply);
                 }
-                Ok(Err(error)) => tracing::debug!(%upstream, %error, "an upstream cannot be asked"),
-                Err(_) => tracing::debug!(%upstream, "an upstream does not answer"),
+                Err(error) => tracing::debug!(%upstream, %error, "an upstream cannot be asked"),
             }
             if Instant::now() >= end {
                 break;
@@ -182,6 +181,7 @@ impl Question {
     }
 }
 
+const HEADER: usize = 12;
 const CLASS_IN: u16 = 1;
 const RESPONSE: u16 = 0x8000;
 const OPCODE: u16 = 0x7800;
@@ -207,21 +207,31 @@ fn is_failure(reply: &[u8]) -> bool {
     Header::read(reply).is_some_and(|header| header.flags & RCODE == servfail)
 }
 
-fn patch_id(reply: &mut [u8], id: u16) {
+/// Puts the client's id, and the case in which it wrote the name, in the place of ours and the upstream's: a client that
+/// compares them takes no other answer.
+fn patch(reply: &mut [u8], request: &Request) {
     if let Some(place) = reply.get_mut(..2) {
-        place.copy_from_slice(&id.to_be_bytes());
+        place.copy_from_slice(&request.id.to_be_bytes());
+    }
+    let labels = request.question.name.iter();
+    let name: Vec<u8> =
+        labels.flat_map(|label| iter::once(label.len() as u8).chain(label.iter().copied())).collect();
+    // Length bytes are below those of letters.
+    let asked = reply.get_mut(HEADER..HEADER + name.len());
+    if let Some(place) = asked.filter(|place| place.eq_ignore_ascii_case(&name)) {
+        place.copy_from_slice(&name);
     }
 }
 
-/// Asks one upstream over UDP, and over TCP where the reply was cut.
-async fn exchange(upstream: SocketAddr, question: &Question) -> io::Result<Vec<u8>> {
-    let reply = over_udp(upstream, question).await?;
+/// Asks one upstream over UDP, and over TCP where the reply was cut, until `end`.
+async fn exchange(upstream: SocketAddr, question: &Question, end: Instant) -> io::Result<Vec<u8>> {
+    let reply = timeout_at(end, over_udp(upstream, question)).await??;
     let truncated = Header::read(&reply).is_some_and(|header| header.flags & TRUNCATED != 0);
     if !truncated {
         return Ok(reply);
     }
     // A cut reply is better than none.
-    Ok(over_tcp(upstream, question).await.unwrap_or(reply))
+    Ok(timeout_at(end, over_tcp(upstream, question)).await.ok().and_then(Result::ok).unwrap_or(reply))
 }
 
 async fn over_udp(upstream: SocketAddr, question: &Question) -> io::Result<Vec<u8>> {
