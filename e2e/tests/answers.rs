@@ -189,6 +189,31 @@ async fn slices_by_hand_that_overlap() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn glue_is_of_the_endpoints_with_the_port() -> Result<()> {
+    let endpoint = |ip: &str| json!([{"addresses": [ip], "hostname": "a"}]);
+    let world = world(&[
+        by_hand("h"),
+        slice("h", "h-1", "IPv4", json!([{"name": "http", "port": 80}]), endpoint("10.9.0.1")),
+        slice("h", "h-2", "IPv4", json!([{"name": "admin", "port": 81}]), endpoint("10.9.0.2")),
+        slice("h", "h-6", "IPv6", json!([{"name": "http", "port": 80}]), endpoint("fd00:9::1")),
+    ])
+    .await?;
+    let host = "a.h.n.svc.cluster.local. 30";
+    let all =
+        [&format!("{host} A 10.9.0.1"), &format!("{host} A 10.9.0.2"), &format!("{host} AAAA fd00:9::1")];
+    for (name, wanted) in [
+        ("_http._tcp.h", vec![all[0], all[2]]),
+        ("_admin._tcp.h", vec![all[1]]),
+        ("h", all.to_vec()),
+        ("a.h", all.to_vec()),
+    ] {
+        let reply = world.resolver.ask(&format!("{name}.n.svc.cluster.local."), "SRV").await?;
+        assert_eq!(reply.additional.iter().collect::<Vec<_>>(), wanted, "{name}");
+    }
+    hold(&world, &["a.h A NOERROR: 10.9.0.1, 10.9.0.2"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reverse_and_pod_names_with_odd_labels() -> Result<()> {
     let v6 = |last: &str| {
         format!("{last}.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.")

@@ -226,9 +226,12 @@ impl Step<'_> {
                     };
                     let label = host.map(|host| host.label.as_str());
                     let Some(name) = service_name(&names.key, label, &self.suffix) else { continue };
-                    match host {
-                        Some(host) => self.add_glue(&name, Set::Own(host.v4.clone()), own6(host)),
-                        None => self.add_glue(
+                    match (host, target) {
+                        (Some(host), Target::Host(at)) => {
+                            let (v4, v6) = set.glue(*at, host);
+                            self.add_glue(&name, Set::Own(v4), Set::Own(v6));
+                        }
+                        _ => self.add_glue(
                             &name,
                             Set::Shared(names.own.v4.clone()),
                             Set::Shared(names.own.v6.clone()),

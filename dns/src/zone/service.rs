@@ -80,6 +80,9 @@ pub struct SrvSet {
     pub weight: u16,
     /// Target and port, sorted, each once.
     pub records: Box<[(Target, u16)]>,
+    /// Endpoints that share their label with others which have none of the ports: host and address, sorted. Only these
+    /// addresses are glue; of all other endpoints every address is.
+    pub partial: Box<[(u32, IpAddr)]>,
 }
 
 /// Where an SRV record leads.
@@ -180,6 +183,19 @@ impl ServiceNames {
     }
 }
 
+impl SrvSet {
+    /// The addresses of the host at this index to which the records lead.
+    pub fn glue(&self, at: u32, host: &Host) -> (SmallVec<[Ipv4Addr; 2]>, SmallVec<[Ipv6Addr; 2]>) {
+        let start = self.partial.partition_point(|(known, _)| *known < at);
+        let part = self.partial.get(start..).unwrap_or_default().iter().take_while(|(known, _)| *known == at);
+        let (v4, v6) = split(part.map(|(_, ip)| *ip));
+        if v4.is_empty() && v6.is_empty() {
+            return (host.v4.clone(), SmallVec::from_slice(&host.v6));
+        }
+        (v4.into(), v6.into())
+    }
+}
+
 /// Both families in one.
 pub(super) fn ips<'a>(v4: &'a [Ipv4Addr], v6: &'a [Ipv6Addr]) -> impl Iterator<Item = IpAddr> + 'a {
     v4.iter().copied().map(IpAddr::V4).chain(v6.iter().copied().map(IpAddr::V6))
@@ -233,7 +249,7 @@ fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portless: bool) ->
     let candidates = ips.len() * if portless { 1 } else { records.len() };
     records.sort_unstable();
     records.dedup();
-    let srv = SrvSet { weight: weight(candidates), records: records.into() };
+    let srv = SrvSet { weight: weight(candidates), records: records.into(), partial: Box::default() };
     let (v4, v6) = split(ips.iter().copied());
     Node { v4: v4.into(), v6: v6.into(), srv, alias: None }
 }
@@ -330,10 +346,10 @@ impl Endpoints {
             found.candidates += one.ports.len().max(1);
             found.add_address(&one.address);
             for port in one.ports {
-                found.add_port(*host, port);
+                found.add_port(*host, port, &one.address);
             }
         }
-        found.finish()
+        found.finish(&self.hosts)
     }
 
     /// The records at a headless Service's named ports: of the endpoints that have the port.
@@ -348,11 +364,14 @@ impl Endpoints {
                 let found = ports.entry((name.into(), port.protocol)).or_default();
                 found.candidates += 1;
                 found.add_address(&one.address);
-                found.add_port(*host, port);
+                found.add_port(*host, port, &one.address);
             }
         }
-        let named = ports.into_iter();
-        named.map(|((name, protocol), found)| PortNames { name, protocol, node: found.finish() }).collect()
+        let node = |found: Found| found.finish(&self.hosts);
+        ports
+            .into_iter()
+            .map(|((name, protocol), found)| PortNames { name, protocol, node: node(found) })
+            .collect()
     }
 }
 
@@ -374,6 +393,8 @@ struct Found {
     ips: Vec<IpAddr>,
     names: Vec<Name>,
     srv: Vec<(Target, u16)>,
+    /// The addresses that have one of the ports, with their host.
+    meant: Vec<(u32, IpAddr)>,
     candidates: usize,
 }
 
@@ -385,19 +406,29 @@ impl Found {
         }
     }
 
-    fn add_port(&mut self, host: Option<u32>, port: &EndpointPort) {
+    fn add_port(&mut self, host: Option<u32>, port: &EndpointPort, address: &SliceAddress) {
         if let (Some(host), Some(port)) = (host, port.port.and_then(number)) {
             self.srv.push((Target::Host(host), port));
+            if let SliceAddress::Ip(ip) = address {
+                self.meant.push((host, *ip));
+            }
         }
     }
 
-    fn finish(mut self) -> Node {
+    fn finish(mut self, hosts: &[Host]) -> Node {
         self.srv.sort_unstable();
         self.srv.dedup();
+        self.meant.sort_unstable();
+        self.meant.dedup();
+        let parts = self.meant.chunk_by(|one, other| one.0 == other.0).filter(|part| {
+            let host = part.first().and_then(|(at, _)| hosts.get(*at as usize));
+            host.is_some_and(|host| part.len() < host.v4.len() + host.v6.len())
+        });
+        let partial = parts.flatten().copied().collect();
         let (v4, v6) = split(self.ips.into_iter());
         // A CNAME stands alone at its name (RFC 2181 10.1): addresses go before it, and one of several is chosen.
         let alias = self.names.into_iter().min().filter(|_| v4.is_empty() && v6.is_empty());
-        let srv = SrvSet { weight: weight(self.candidates), records: self.srv.into() };
+        let srv = SrvSet { weight: weight(self.candidates), records: self.srv.into(), partial };
         Node { v4: v4.into(), v6: v6.into(), srv, alias }
     }
 }
