@@ -1,5 +1,7 @@
 //! Names and types at the edges of the schema: shared names, odd labels, slices by hand, aliases, what comes and goes.
 
+#![expect(clippy::indexing_slicing, reason = "a test may panic, its helpers too")]
+
 use std::path::Path;
 
 use anyhow::Result;

@@ -1,5 +1,7 @@
 //! Packets as clients send them: EDNS of every kind, odd questions, TCP in pieces, answers that are too large.
 
+#![expect(clippy::indexing_slicing, reason = "a test may panic, its helpers too")]
+
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
