@@ -287,16 +287,7 @@ async fn selectors() -> Result<()> {
     n.put(endpoints(one()))?;
     hold(&world, &[mirrored(&n, &[ONE])]).await?;
     select(json!({"app": "web"}))?;
-    hold(&world, std::slice::from_ref(&selected)).await?;
-    // An address that a hand added makes them the hand's: they stay, and are mirrored.
-    select(json!({"app": "web"}))?;
-    n.merge(Kind::Service, "web", json!({"spec": {"selector": null}, "metadata": {"labels": {"a": "b"}}}))?;
-    n.put(endpoints(one()))?;
-    until("the hand's", || {
-        n.endpoints("web").is_some_and(|lines| lines == ["192.0.2.1 p80:80/TCP"])
-            && n.endpoints_in_slices("web") == [ONE]
-    })
-    .await
+    hold(&world, std::slice::from_ref(&selected)).await
 }
 
 /// A thousand addresses of a subset at most unless the flag says otherwise, ready ones first.

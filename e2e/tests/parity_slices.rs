@@ -381,6 +381,8 @@ async fn on_the_way_out() -> Result<()> {
         .await?;
     n.delete(Kind::Service, "web", None)?;
     n.delete(Kind::Service, "late", None)?;
+    // The watches of Services and of slices do not wait for each other.
+    world.cluster.settle().await?;
     // Updates go on, and a slice that somebody deletes is not made again.
     n.delete(Kind::Pod, "b", Some(0))?;
     let late =

@@ -5,13 +5,13 @@
 //! looks at a pod's phase or conditions.
 //!
 //! ```text
-//!                         finished or no address        node unknown           otherwise
+//!                         finished or no address (0)    node unknown           otherwise
 //!   EndpointSlice         absent                        absent (1)             present, with its conditions
 //!   Endpoints             absent                        present (2)            present (2)
 //!   DNS                   absent                        absent (1)             present when `ready`
 //! ```
-//! (1) present when the Service publishes not-ready addresses; (2) not while terminating, unless it publishes those; and
-//! only under the ports that the pod has.
+//! (0) or only a [special](crate::object::is_special) one; (1) present when the Service publishes not-ready addresses;
+//! (2) not while terminating, unless it publishes those; and only under the ports that the pod has.
 //!
 //! The rules are Kubernetes': `staging/src/k8s.io/endpointslice/{utils.go,reconciler.go,util/controller_utils.go}` and
 //! `pkg/controller/endpoint/endpoints_controller.go`.
@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 use crate::{
     name::Name,
-    object::{EndpointPort, Family, Node, Pod, Service, ServicePort, TargetPort},
+    object::{EndpointPort, Family, Node, Pod, Service, ServicePort, TargetPort, is_special},
 };
 
 /// The decision about one pod and one Service.
@@ -58,6 +58,11 @@ pub enum Reason {
     Finished,
     /// It has no IP address yet.
     NoAddress,
+    /// It has an address that nothing can be sent to from elsewhere, and that the API server takes in no endpoint.
+    SpecialAddress {
+        /// The address.
+        address: IpAddr,
+    },
     /// It has none of the families of the Service.
     WrongFamily,
     /// Its Node is not known (or it has none).
@@ -140,9 +145,10 @@ impl Membership {
         self.ready && self.in_slices(family)
     }
 
-    /// Its addresses of `family`, in the pod's order.
+    /// Its addresses of `family`, in the pod's order. Special ones are left out: one of them would have the API server
+    /// refuse the whole object, and with it everybody else's endpoints.
     pub fn addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
-        self.pod.addresses(family)
+        self.pod.addresses(family).filter(|ip| !is_special(*ip))
     }
 
     /// Everything that keeps it, or one of its ports, from traffic, the first reason first. Empty when nothing does.
@@ -153,8 +159,9 @@ impl Membership {
         if self.pod.ips.is_empty() {
             return vec![Reason::NoAddress];
         }
-        let mut reasons = Vec::new();
-        if !families.iter().any(|family| self.addresses(*family).next().is_some()) {
+        let special = self.pod.ips.iter().copied().filter(|ip| is_special(*ip));
+        let mut reasons: Vec<_> = special.map(|address| Reason::SpecialAddress { address }).collect();
+        if !families.iter().any(|family| self.pod.addresses(*family).next().is_some()) {
             reasons.push(Reason::WrongFamily);
         }
         if !self.node_known && !self.publish_not_ready {
@@ -242,6 +249,17 @@ mod tests {
         assert_eq!(it.reasons(&[Family::V4]), [Reason::NodeUnknown]);
         let publishing = Service { publish_not_ready: true, ..service() };
         assert!(Membership::decide(&publishing, &Arc::new(pod()), None).in_slices(Family::V4));
+    }
+
+    #[test]
+    fn a_special_address_is_no_endpoint() {
+        let mut of_link = pod();
+        of_link.ips = SmallVec::from_slice(&["169.254.1.1".parse().unwrap(), "fd00::1".parse().unwrap()]);
+        let it = decide(&service(), of_link);
+        assert!(!it.in_slices(Family::V4) && !it.in_endpoints(Family::V4) && !it.answers(Family::V4));
+        assert!(it.in_slices(Family::V6));
+        let address = "169.254.1.1".parse().unwrap();
+        assert_eq!(it.reasons(&[Family::V4]), [Reason::SpecialAddress { address }]);
     }
 
     #[test]

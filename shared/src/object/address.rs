@@ -43,6 +43,17 @@ pub fn parse_ip(text: &str) -> Option<IpAddr> {
     })
 }
 
+/// Whether an address means this host or this link. The API server refuses Endpoints and EndpointSlices that list one, as
+/// a whole (Kubernetes `pkg/apis/core/validation`, `ValidateNonSpecialIP`).
+pub fn is_special(ip: IpAddr) -> bool {
+    let of_link = match ip {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.octets().starts_with(&[224, 0, 0]),
+        // fe80::/10, and multicast of link scope whatever its flags.
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || matches!(v6.octets(), [0xff, b, ..] if b & 0x0f == 2),
+    };
+    of_link || ip.is_unspecified() || ip.is_loopback()
+}
+
 fn canonical(v6: Ipv6Addr) -> IpAddr {
     v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
@@ -63,6 +74,27 @@ fn sloppy_v4(text: &str) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_this_host_and_link_are_special() {
+        for text in [
+            "0.0.0.0",
+            "::",
+            "127.0.0.1",
+            "::1",
+            "169.254.9.9",
+            "fe80::1",
+            "febf::1",
+            "224.0.0.251",
+            "ff02::1",
+            "ff12::1",
+        ] {
+            assert!(is_special(text.parse().unwrap()), "{text}");
+        }
+        for text in ["10.0.0.1", "fd00::1", "224.0.1.1", "fec0::1", "ff05::1", "169.253.0.1"] {
+            assert!(!is_special(text.parse().unwrap()), "{text}");
+        }
+    }
 
     #[test]
     fn reads_what_kubernetes_reads() {

@@ -18,7 +18,7 @@ mod service;
 mod slice;
 mod watched;
 
-pub use address::{Family, parse_ip};
+pub use address::{Family, is_special, parse_ip};
 pub use endpoints::{Endpoints, EndpointsAddress, Subset};
 pub use meta::{Meta, OwnerReference};
 pub use namespace::Namespace;
