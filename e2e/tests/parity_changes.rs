@@ -42,7 +42,8 @@ async fn settled(world: &World, name: &str) -> Result<Namespace> {
 
 fn first_slice(n: &Namespace) -> String {
     let slices = n.slices("web");
-    slices[0].pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
+    let name = slices.first().and_then(|slice| slice.pointer("/metadata/name")?.as_str());
+    name.unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
