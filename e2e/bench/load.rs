@@ -17,7 +17,11 @@ use std::{
 use anyhow::{Context, Result};
 use callsign_e2e::{
     apiserver::{ApiServer, Key, Options, Part, Patch, Running, WriteOptions, kind::Kind},
-    harness::{build, process::Callsign, resolver::Resolver},
+    harness::{
+        build,
+        process::{Callsign, Signal},
+        resolver::Resolver,
+    },
 };
 use serde_json::{Value, json};
 
@@ -96,7 +100,7 @@ async fn run(server: &Running, what: &str, arguments: &[&str], services: usize) 
         memory("VmRSS")?,
         memory("VmHWM")?,
     );
-    callsign.signal("TERM").await?;
+    callsign.signal(Signal::SIGTERM)?;
     callsign.ended(Duration::from_secs(10)).await?;
     Ok(())
 }

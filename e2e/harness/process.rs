@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+pub use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
@@ -95,17 +97,13 @@ impl Callsign {
         self.child.id()
     }
 
-    /// Sends it a signal by name: `TERM`, `INT`.
+    /// Sends it a signal.
     ///
     /// # Errors
-    /// When it has ended or `kill` fails.
-    pub async fn signal(&self, name: &str) -> Result<()> {
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = self.id().context("callsign has ended")?;
-        let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().await?;
-        if !status.success() {
-            bail!("kill -s {name} {id}: {status}");
-        }
-        Ok(())
+        Ok(nix::sys::signal::kill(Pid::from_raw(i32::try_from(id)?), signal)?)
     }
 
     /// Waits until it has ended and everything it said has been read.

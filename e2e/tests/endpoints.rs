@@ -7,6 +7,7 @@ use callsign_e2e::{
     apiserver::{Options, kind::Kind},
     harness::{
         build,
+        process::Signal,
         world::{World, eventually},
     },
 };
@@ -181,7 +182,7 @@ async fn a_second_start_writes_nothing() -> Result<()> {
     second.address("dns").await?;
     world.cluster.settle().await?;
     assert_eq!(versions().await?, before);
-    world.callsign.signal("TERM").await?;
+    world.callsign.signal(Signal::SIGTERM)?;
     world.callsign.ended(std::time::Duration::from_secs(10)).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use callsign_e2e::{
     },
     harness::{
         build,
-        process::Callsign,
+        process::{Callsign, Signal},
         resolver::Resolver,
         world::{World, eventually},
     },
@@ -93,7 +93,7 @@ async fn a_term_signal_is_not_ready_at_once_then_quiet() -> Result<()> {
     let mut world = World::start(Path::new(BINARY), Options::default(), &["--lameduck", "1s"]).await?;
     let ready = world.callsign.address("ready").await?;
     assert_eq!(get(ready, "/ready").await?.0, 200);
-    world.callsign.signal("TERM").await?;
+    world.callsign.signal(Signal::SIGTERM)?;
     eventually("not ready", async || {
         let (code, body) = get(ready, "/ready").await?;
         ensure!(code == 503 && body.contains("ending"), "{code} {body}");
