@@ -3,12 +3,12 @@
 use std::{
     io::{self, Write as _},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use callsign_controller::Config as ControllerConfig;
 use callsign_e2e::apiserver::{
-    ApiServer, Options, Running,
+    ApiServer, Options, Running, Scope,
     kind::Kind,
     manifest::{self, Manifest, Manifests},
     samples,
@@ -23,6 +23,9 @@ use crate::{
     exit::Exit,
     signals,
 };
+
+/// How long the sandbox waits for its pods before it says that it is ready.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Runs the sandbox until it is interrupted.
 pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
@@ -50,7 +53,7 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
     };
     let engine = Engine::start(&client::plain(&server.url())?, settings).await?;
     tokio::select! {
-        () = engine.ready() => {}
+        () = async { engine.ready().await; settled(&server).await } => {}
         () = end.cancelled() => return Ok(()),
     }
     let welcome = welcome(&args, &server, &engine, &loaded, &manifests, started);
@@ -107,6 +110,27 @@ fn count(counts: &mut Vec<(Kind, usize)>, kind: Kind) {
 
 fn field<'a>(manifest: &'a Manifest, pointer: &str) -> &'a str {
     manifest.value.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// Waits until every workload has the pods it wants, so that what is suggested next is answered. Manifests may hold pods
+/// that never become ready: the wait is short.
+async fn settled(server: &Running) {
+    let all_ready = || {
+        [Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet].iter().all(|kind| {
+            let (workloads, _) = server.store().list(*kind, Scope::All);
+            workloads.iter().all(|workload| {
+                let number = |pointer| workload.value.pointer(pointer).and_then(serde_json::Value::as_u64);
+                number("/status/readyReplicas").unwrap_or(0) >= number("/spec/replicas").unwrap_or(1)
+            })
+        })
+    };
+    let waiting = async {
+        while !all_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Whether it came to rest in time is the manifests' business.
+    let _ = tokio::time::timeout(SETTLING, waiting).await;
 }
 
 fn write_kubeconfig(path: &Path, server: &Running) -> Result<(), Exit> {
