@@ -238,7 +238,7 @@ fn write(
         let _inside = handle.enter();
         client(cluster.clone())?
     };
-    let controller = Controller::new(Arc::clone(index), client, config, registry);
+    let controller = Controller::new(Arc::clone(index), client, config, Arc::default(), registry);
     let (sync, stop) = (Arc::clone(sync), stop.clone());
     let running = handle.spawn(async move {
         if stop.run_until_cancelled(sync.wait()).await.is_some() {

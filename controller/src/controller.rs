@@ -28,6 +28,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    gate::Gate,
     metrics::{Metrics, QueueName, QueueState},
     plan::{Limits, Part},
     queue::{Class, Lease, Queue, Rest},
@@ -113,6 +114,7 @@ pub struct Controller(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     syncer: Syncer,
+    gate: Arc<Gate>,
     queue: Arc<Queue<Task>>,
     feed: Mutex<Option<Arc<Feed>>>,
     /// Changes are on their way from the feed to the queue.
@@ -121,18 +123,25 @@ struct Inner {
 
 impl Controller {
     /// A controller that reads `index` and writes through `client`. Nothing happens before [`run`](Self::run).
-    pub fn new(index: Arc<Index>, client: kube::Client, config: Config, registry: &mut Registry) -> Self {
+    /// It writes while `gate` is open.
+    pub fn new(
+        index: Arc<Index>,
+        client: kube::Client,
+        config: Config,
+        gate: Arc<Gate>,
+        registry: &mut Registry,
+    ) -> Self {
         let queue = Arc::new(Queue::default());
         registry.register_collector(Box::new(QueueState(Arc::clone(&queue))));
         let syncer = Syncer {
-            writer: Writer::new(client, config.limit),
+            writer: Writer::new(client, config.limit, Arc::clone(&gate)),
             metrics: Metrics::register(registry),
             zones: RwLock::new(None),
             states: DashMap::new(),
             index,
             config,
         };
-        Self(Arc::new(Inner { syncer, queue, feed: Mutex::new(None), between: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { syncer, gate, queue, feed: Mutex::new(None), between: AtomicBool::new(false) }))
     }
 
     /// Runs until `stop`. To be started when the index is synced: what an index does not know yet would be deleted.
@@ -239,7 +248,7 @@ impl Inner {
             let lease = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                lease = self.queue.take() => lease,
+                lease = self.next() => lease,
             };
             tokio::select! {
                 biased;
@@ -247,6 +256,14 @@ impl Inner {
                 () = self.work_on(lease, &stop) => {}
             }
         }
+    }
+
+    /// The next key, when something may be written. What shadow mode does needs no permission.
+    async fn next(&self) -> Lease<Task> {
+        if self.syncer.config.mode == Mode::On {
+            self.gate.opened().await;
+        }
+        self.queue.take().await
     }
 
     async fn work_on(&self, lease: Lease<Task>, stop: &CancellationToken) {

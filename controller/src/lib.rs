@@ -13,10 +13,12 @@
 //! * [`trigger`] keeps the times that consumers measure latency by.
 //! * [`queue`] decides which Service is next; [`write`](mod@write) writes, and [`overlay`] remembers what was written until
 //!   the watch tells of it.
+//! * [`gate`] says whether anything may be written at all.
 //! * [`Controller`] runs all that.
 
 pub mod controller;
 pub mod endpoints;
+pub mod gate;
 mod metrics;
 mod mirror;
 pub mod overlay;
@@ -34,5 +36,6 @@ mod conformance;
 mod testing;
 
 pub use controller::{Config, Controller, EndpointsMode, Mode};
+pub use gate::{Closed, Gate, Holder};
 pub use plan::Limits;
 pub use write::Limit;

@@ -399,7 +399,9 @@ impl Syncer {
 /// Says in a log line what went wrong: the first time, and then ever more rarely.
 fn tell(work: &Lease<Task>, kind: &'static str, verb: &'static str, name: &str, failure: Failure) -> Halt {
     let (service, failures) = (&work.key.key, work.failures);
-    if failures == 0 || failures.is_power_of_two() {
+    if matches!(failure, Failure::Closed(_)) {
+        tracing::debug!(%service, kind, verb, name, error = %failure, "waiting");
+    } else if failures == 0 || failures.is_power_of_two() {
         tracing::warn!(%service, kind, verb, name, failures, error = %failure, "cannot bring endpoints up to date; trying again");
     }
     Halt::Failed(failure)

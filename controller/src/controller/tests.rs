@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, Controller, EndpointsMode, Limits, Mode};
+use super::{Config, Controller, EndpointsMode, Gate, Limits, Mode};
 use crate::testing::{Api, Cluster, Fault, node, pod, service};
 
 struct Running {
@@ -29,7 +29,9 @@ impl Running {
         let cluster = Arc::new(cluster);
         let api = Api::slow(&cluster, latency);
         let mut registry = Registry::default();
-        let controller = Controller::new(Arc::clone(&cluster.index), api.client(), config, &mut registry);
+        let gate = Arc::new(Gate::default());
+        let controller =
+            Controller::new(Arc::clone(&cluster.index), api.client(), config, gate, &mut registry);
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let (controller, stop) = (controller.clone(), stop.clone());

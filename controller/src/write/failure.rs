@@ -5,6 +5,8 @@ use std::{fmt::Display, time::Duration};
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use kube::core::Status;
 
+use crate::gate::Closed;
+
 /// The pause when an overloaded API server does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,9 @@ pub enum Failure {
         /// How long.
         pause: Duration,
     },
+    /// Nothing may be written now: wait until the gate opens.
+    #[error("not writing: {0}")]
+    Closed(#[from] Closed),
     /// Anything else: try again later.
     #[error("{0}")]
     Other(String),

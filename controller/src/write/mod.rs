@@ -5,7 +5,7 @@
 //! * The object in the answer is handed back: it counts from then on ([`Overlay`](crate::overlay::Overlay)).
 //! * Answers are sorted into what to do next ([`Failure`]). In a namespace that is ending nothing can be made and nothing
 //!   needs to be; that is not an error.
-//! * All requests together keep to the [`Throttle`].
+//! * All requests together keep to the [`Throttle`], and the [`Gate`] is looked at right before a write is sent.
 //!
 //! The client should not retry by itself (`default_retry` of `kube::Config`): whoever waits inside of it holds up a
 //! worker, with a plan that grows old.
@@ -23,7 +23,7 @@ use callsign_shared::{
     Key,
     object::{Decode, Service},
 };
-use http::{HeaderValue, Request, header::USER_AGENT};
+use http::{HeaderValue, Method, Request, header::USER_AGENT};
 use http_body_util::{BodyExt, Limited};
 use kube::{
     Client, Resource,
@@ -36,7 +36,7 @@ pub use self::{
     failure::Failure,
     throttle::{Limit, Throttle},
 };
-use crate::plan::Write;
+use crate::{gate::Gate, plan::Write};
 
 /// Who we are in `managedFields` and in the API server's logs; not kube-controller-manager, so that an object tells who
 /// wrote it.
@@ -55,6 +55,7 @@ const LARGEST: usize = 8 << 20;
 pub struct Writer {
     client: NoDebug,
     throttle: Arc<Throttle>,
+    gate: Arc<Gate>,
 }
 
 /// What came of a write.
@@ -78,9 +79,9 @@ impl std::fmt::Debug for NoDebug {
 }
 
 impl Writer {
-    /// A writer through `client`.
-    pub fn new(client: Client, limit: Option<Limit>) -> Self {
-        Self { client: NoDebug(client), throttle: Arc::new(Throttle::new(limit)) }
+    /// A writer through `client`, while `gate` is open.
+    pub fn new(client: Client, limit: Option<Limit>, gate: Arc<Gate>) -> Self {
+        Self { client: NoDebug(client), throttle: Arc::new(Throttle::new(limit)), gate }
     }
 
     /// Makes one write.
@@ -147,6 +148,9 @@ impl Writer {
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<String, Failure> {
         self.throttle.admit().await;
+        if request.method() != Method::GET {
+            self.gate.check()?;
+        }
         let mut request = request.map(HttpBody::from);
         request.headers_mut().insert(USER_AGENT, AGENT);
         let answer = async {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Failure, Outcome, Writer};
 use crate::{
+    gate::{Gate, Holder},
     plan::Write,
     testing::{Api, Cluster, Fault},
 };
@@ -18,7 +19,7 @@ use crate::{
 fn writer() -> (Writer, Api, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
     let api = Api::new(&cluster);
-    (Writer::new(api.client(), None), api, cluster)
+    (Writer::new(api.client(), None, Arc::default()), api, cluster)
 }
 
 fn endpoints(name: &str) -> Endpoints {
@@ -115,7 +116,20 @@ async fn an_overloaded_server_is_left_alone_as_long_as_it_asks() {
 #[tokio::test(start_paused = true)]
 async fn what_is_never_answered_ends() {
     let cluster = Arc::new(Cluster::default());
-    let writer = Writer::new(Api::slow(&cluster, Duration::from_secs(3600)).client(), None);
+    let writer = Writer::new(Api::slow(&cluster, Duration::from_secs(3600)).client(), None, Arc::default());
     let failure = writer.write(&Write::Create(endpoints("e"))).await.unwrap_err();
     assert_eq!(failure, Failure::Other("no answer within 30 s".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_closed_gate_nothing_is_written() {
+    let cluster = Arc::new(Cluster::default());
+    let gate = Arc::new(Gate::default());
+    let writer = Writer::new(Api::slow(&cluster, Duration::ZERO).client(), None, Arc::clone(&gate));
+    gate.close(Holder::Guard, "somebody else writes");
+    let refused = writer.write(&Write::Create(endpoints("e"))).await.unwrap_err();
+    assert_eq!(refused.to_string(), "not writing: somebody else writes");
+    assert_eq!(writer.read::<Endpoints>(&Key::new("n", "e")).await, Ok(None), "reads go on");
+    gate.open(Holder::Guard);
+    assert!(matches!(writer.write(&Write::Create(endpoints("e"))).await, Ok(Outcome::Written(_))));
 }
