@@ -9,6 +9,7 @@
 //! Slices and Endpoints of a Service are two keys: Endpoints are for few readers and wait until slices are written.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use std::{
 };
 
 use callsign_shared::{
-    Index, Key,
+    Index, Key, Name,
     index::{ChangeKey, Feed, Interest, Urgency},
     object::{EndpointSlice, Endpoints},
 };
@@ -138,6 +139,7 @@ impl Controller {
             metrics: Metrics::register(registry),
             zones: RwLock::new(None),
             states: DashMap::new(),
+            ending: Mutex::default(),
             index,
             config,
         };
@@ -195,12 +197,21 @@ impl Inner {
     fn take_in(&self, feed: &Feed) {
         self.between.store(true, Ordering::SeqCst);
         let mut nodes = false;
+        let mut namespaces = BTreeSet::new();
         for change in feed.take(BATCH) {
             match change.key {
                 ChangeKey::Service(key) => self.push([key], change.urgency, change.since.into()),
                 ChangeKey::Node(_) => nodes = true,
-                ChangeKey::Namespace(_) | ChangeKey::Pod(_) => {}
+                ChangeKey::Namespace(name) => {
+                    namespaces.extend(Some(name).filter(|name| self.is_another(name)))
+                }
+                ChangeKey::Pod(_) => {}
             }
+        }
+        if !namespaces.is_empty() {
+            let views = self.syncer.index.views();
+            let inside = views.iter().filter(|view| namespaces.contains(&view.key.namespace));
+            self.push(inside.map(|view| view.key.clone()), Urgency::Addition, Instant::now());
         }
         if nodes && self.weigh_zones() {
             let views = self.syncer.index.views();
@@ -210,6 +221,13 @@ impl Inner {
             self.push(auto.map(|view| view.key.clone()), Urgency::Edit, Instant::now());
         }
         self.between.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether nothing was made in a namespace of this name because it was being deleted, and it no longer is.
+    fn is_another(&self, name: &Name) -> bool {
+        let index = &self.syncer.index;
+        index.namespace(name).is_none_or(|namespace| !namespace.meta.deleting)
+            && self.syncer.ending.lock().remove(name)
     }
 
     fn push(&self, keys: impl IntoIterator<Item = Key>, urgency: Urgency, since: Instant) {

@@ -13,7 +13,7 @@
 //! slices when the selector goes ([`crate::endpoints`]); mirroring them would put stale endpoints beside live ones.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -81,7 +81,7 @@ pub(crate) fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<EndpointSlic
         // A slice that would be deleted is used again.
         if let Some(at) = surplus.iter().position(|slice| slice.address_type == address_type) {
             writes.push(form.update(surplus.remove(at), ports, slice_endpoints));
-        } else if !endpoints.meta.deleting {
+        } else if !endpoints.meta.deleting && !inputs.namespace_ending {
             let name = names.next(address_type, &given);
             given.insert(name.clone());
             writes.push(Write::Create(form.create(name, address_type, ports, slice_endpoints)));
@@ -107,9 +107,11 @@ fn mirrored(view: &ServiceView) -> impl Iterator<Item = &Arc<EndpointSlice>> {
     view.slices.iter().filter(move |slice| made(slice) && !slice.meta.deleting)
 }
 
-/// The endpoints of each slice, and how many addresses are left out for the limit.
+/// The endpoints of each slice, and how many addresses are left out for the limit. Addresses that differ in nothing but
+/// the uid of their target, or in being ready, are one endpoint: the last of them, which is the one that is not ready.
 fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize) {
     let mut wanted = Wanted::new();
+    let mut places = HashMap::new();
     let mut skipped = 0;
     for subset in repack(&endpoints.subsets) {
         let ready = subset.addresses.iter().map(|address| (address, true));
@@ -124,10 +126,30 @@ fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize) {
                 continue;
             }
             taken += 1;
-            wanted.entry((address_type, ports.clone())).or_default().push(endpoint);
+            let key = (address_type, ports.clone());
+            let at = places.entry((key.clone(), identity(&endpoint))).or_insert(usize::MAX);
+            let list = wanted.entry(key).or_default();
+            match list.get_mut(*at) {
+                Some(earlier) => *earlier = endpoint,
+                None => {
+                    *at = list.len();
+                    list.push(endpoint);
+                }
+            }
         }
     }
     (wanted, skipped)
+}
+
+/// What tells endpoints of a slice apart (Kubernetes `staging/src/k8s.io/endpointslice/util`, `hashEndpoint`): address,
+/// hostname, and the namespace and name of the target.
+fn identity(endpoint: &SliceEndpoint) -> (Option<SliceAddress>, Option<Name>, (Name, Name)) {
+    let target = endpoint.target.as_deref();
+    (
+        endpoint.addresses.first().cloned(),
+        endpoint.hostname.clone(),
+        target.map(|target| (target.namespace.clone(), target.name.clone())).unwrap_or_default(),
+    )
 }
 
 fn endpoint(address: &EndpointsAddress, ready: bool) -> Option<(AddressType, SliceEndpoint)> {

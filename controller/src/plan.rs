@@ -55,6 +55,9 @@ pub struct Plan<T> {
     /// The plan rests on the Service's absence. Watches of different kinds run at different speeds, so the writer asks
     /// the API server before it believes that (kubernetes/kubernetes#104062, #115801).
     pub if_service_is_gone: bool,
+    /// The plan replaces what a person wrote, because the Service has a selector. If that has just been removed, what the
+    /// person wrote is to stay, so here too the API server is asked first.
+    pub if_service_selects: bool,
     /// What the plan amounts to.
     pub tally: Tally,
 }
@@ -102,6 +105,8 @@ pub struct Inputs<'a> {
     pub zones: Option<&'a Zones>,
     /// Names of slices that turned out to be another Service's.
     pub taken: &'a BTreeSet<Name>,
+    /// The namespace is being deleted: the API server takes nothing new in it.
+    pub namespace_ending: bool,
 }
 
 /// Which objects a Service calls for.
@@ -128,7 +133,12 @@ impl<'a> Role<'a> {
 
 impl<T> Default for Plan<T> {
     fn default() -> Self {
-        Self { writes: Vec::new(), if_service_is_gone: false, tally: Tally::default() }
+        Self {
+            writes: Vec::new(),
+            if_service_is_gone: false,
+            if_service_selects: false,
+            tally: Tally::default(),
+        }
     }
 }
 

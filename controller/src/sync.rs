@@ -13,10 +13,10 @@ use std::{
 use callsign_shared::{
     Index, Key, Name, ServiceView,
     index::Indexed,
-    object::{EndpointSlice, Endpoints},
+    object::{EndpointSlice, Endpoints, Service},
 };
 use dashmap::DashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,8 @@ pub(crate) struct Syncer {
     pub(crate) metrics: Metrics,
     pub(crate) zones: RwLock<Option<Arc<Zones>>>,
     pub(crate) states: DashMap<Key, ServiceState>,
+    /// Namespaces in which nothing was made because they were being deleted.
+    pub(crate) ending: Mutex<BTreeSet<Name>>,
 }
 
 /// A kind of object that is synced.
@@ -230,6 +232,7 @@ impl Syncer {
 
     /// Plans from what the index has seen and what was acknowledged since.
     fn plan<T: Synced>(&self, key: &Key) -> Plan<T> {
+        let namespace_ending = self.namespace_ending(&key.namespace);
         // In this order: what is as new as this is in the view.
         let newest = self.index.newest::<T>();
         let seen = self.index.view(key);
@@ -251,12 +254,25 @@ impl Syncer {
             trigger: trigger.look(&view, T::PART),
             zones: zones.as_deref(),
             taken: &part.taken,
+            namespace_ending,
         };
         let plan = T::plan(&view, &inputs);
         if T::PART == Part::Slices {
             self.metrics.recount(std::mem::replace(&mut part.tally, plan.tally), plan.tally);
         }
         plan
+    }
+
+    /// Whether the namespace is being deleted. If so it is remembered: should another of its name come, what was not
+    /// made in this one has to be looked at again.
+    fn namespace_ending(&self, name: &Name) -> bool {
+        let ending = || self.index.namespace(name).is_some_and(|namespace| namespace.meta.deleting);
+        if !ending() {
+            return false;
+        }
+        self.ending.lock().insert(name.clone());
+        // Once more: the other one may have come before this was remembered.
+        ending()
     }
 
     async fn carry_out<T: Synced>(
@@ -271,6 +287,14 @@ impl Syncer {
                 Ok(true) => {}
                 // The watch of Services is behind that of the other kind; it will tell.
                 Ok(false) => return Err(Halt::Dropped),
+                Err(failure) => return Err(tell(work, "Service", "read", &key.name, failure)),
+            }
+        }
+        if plan.if_service_selects {
+            match self.writer.read::<Service>(key).await {
+                Ok(service) if service.as_ref().is_some_and(|service| service.selects()) => {}
+                // The watch of Services is behind; it will tell.
+                Ok(_) => return Err(Halt::Dropped),
                 Err(failure) => return Err(tell(work, "Service", "read", &key.name, failure)),
             }
         }

@@ -255,6 +255,48 @@ async fn endpoints_without_service_are_deleted_only_when_it_is_really_gone() {
     running.end().await;
 }
 
+/// The selector goes and the Endpoints are written by hand, and the watch of Services is the slower one.
+#[tokio::test(start_paused = true)]
+async fn what_a_person_writes_when_the_selector_goes_is_not_put_right() {
+    let running = Running::start(Config::default(), cluster());
+    running.settle().await;
+    running.cluster.delayed.store(true, std::sync::atomic::Ordering::SeqCst);
+    let key = Key::new("n", "web");
+    let mut service = running.cluster.get("Service", &key).unwrap();
+    service["spec"]["selector"] = Value::Null;
+    running.cluster.replace("Service", &key, service).unwrap();
+    let by_hand = json!([{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]);
+    let mut endpoints = running.cluster.get("Endpoints", &key).unwrap();
+    endpoints["subsets"] = by_hand.clone();
+    running.cluster.replace("Endpoints", &key, endpoints).unwrap();
+    running.cluster.deliver_only(&["Endpoints"]);
+    running.settle().await;
+    assert_eq!(running.cluster.get("Endpoints", &key).unwrap()["subsets"], by_hand);
+    delayed_no_more(&running.cluster);
+    running.settle().await;
+    assert_eq!(running.cluster.get("Endpoints", &key).unwrap()["subsets"], by_hand);
+    assert_eq!(running.listed(), ["192.0.2.1"], "mirrored");
+    running.end().await;
+}
+
+/// What was not made in a namespace that was being deleted is made in the next of its name, also when that is seen last.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_made_anew_is_written_to() {
+    let namespace = |deleted: Value| {
+        let metadata = json!({"name": "n", "deletionTimestamp": deleted, "finalizers": ["x"]});
+        json!({"kind": "Namespace", "metadata": metadata})
+    };
+    let cluster = cluster();
+    cluster.apply(namespace(json!("2026-01-01T00:00:00Z")));
+    let running = Running::start(Config::default(), cluster);
+    running.settle().await;
+    assert!(running.api.writes().is_empty(), "{:?}", running.api.writes());
+    running.cluster.index.delete::<callsign_shared::object::Namespace>(&Key::new("", "n"));
+    running.settle().await;
+    assert_eq!(running.listed(), ["10.0.0.1"]);
+    running.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn shadow_writes_nothing_and_counts_the_difference() {
     let running = Running::start(Config { mode: Mode::Shadow, ..Config::default() }, cluster());

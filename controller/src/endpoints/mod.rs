@@ -55,13 +55,18 @@ pub fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Endpoints> {
 
 /// Whether the object is what was made from a selector, and nobody has made it their own since.
 pub(crate) fn is_left_over(endpoints: &Endpoints) -> bool {
+    is_managed(endpoints) && !is_lock(endpoints) && !endpoints.meta.deleting && is_of_pods(endpoints)
+}
+
+/// Whether every address stands for a pod, as all do that a selector made.
+fn is_of_pods(endpoints: &Endpoints) -> bool {
     let of_pod =
         |address: &EndpointsAddress| address.target_ref.as_ref().is_some_and(|target| target.kind == "Pod");
     let mut addresses = endpoints
         .subsets
         .iter()
         .flat_map(|subset| subset.addresses.iter().chain(&subset.not_ready_addresses));
-    is_managed(endpoints) && !is_lock(endpoints) && !endpoints.meta.deleting && addresses.all(of_pod)
+    addresses.all(of_pod)
 }
 
 fn is_managed(endpoints: &Endpoints) -> bool {
@@ -89,7 +94,7 @@ fn of_selector(view: &ServiceView, service: &Service, inputs: &Inputs<'_>) -> Pl
     plan.tally.objects_at_best = 1;
     let annotations = |known: &Labels| with_capacity(&with_trigger(known, inputs.trigger), truncated);
     let Some(current) = &view.endpoints else {
-        if !service.meta.deleting {
+        if !service.meta.deleting && !inputs.namespace_ending {
             let mut new =
                 Endpoints { annotations: annotations(&Labels::default()), subsets, ..Endpoints::default() };
             new.meta.key = service.meta.key.clone();
@@ -103,6 +108,7 @@ fn of_selector(view: &ServiceView, service: &Service, inputs: &Inputs<'_>) -> Pl
         && says_so == truncated.then_some(TRUNCATED)
         && (current.subsets == subsets || repack(&current.subsets) == repack(&subsets));
     if !same {
+        plan.if_service_selects = !is_of_pods(current);
         let mut new = Endpoints::clone(current);
         new.annotations = annotations(&current.annotations);
         new.subsets = subsets;

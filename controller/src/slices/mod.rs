@@ -115,8 +115,9 @@ fn of_selector(view: &ServiceView, service: &Service, inputs: &Inputs<'_>) -> Pl
     for (family, slot) in drafts {
         match slot.current {
             Some(current) => plan.writes.push(meta.update(current, slot)),
-            // A Service that is going gets no new slices: they would race with the garbage collector.
-            None if service.meta.deleting => {}
+            // A Service that is going gets no new slices: they would race with the garbage collector. In a namespace that is
+            // going they would be refused.
+            None if service.meta.deleting || inputs.namespace_ending => {}
             None => {
                 let name = names.next(family.into(), &given);
                 given.insert(name.clone());

@@ -233,6 +233,47 @@ fn a_service_on_its_way_out_gets_no_new_slices() {
 }
 
 #[test]
+fn nothing_is_made_in_a_namespace_that_is_being_deleted() {
+    let namespace = |deleted: Value| {
+        let metadata = json!({"name": "n", "finalizers": ["x"], "deletionTimestamp": deleted});
+        json!({"kind": "Namespace", "metadata": metadata})
+    };
+    let cluster = cluster(0..6);
+    cluster.apply(json!({"kind": "Service", "metadata": {"name": "by-hand", "namespace": "n"}, "spec": {}}));
+    cluster.apply(json!({"kind": "Endpoints", "metadata": {"name": "by-hand", "namespace": "n"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}]}]}));
+    cluster.apply(namespace(json!("2026-01-01T00:00:00Z")));
+    assert_eq!(cluster.round(SMALL), 0);
+    cluster.index.delete::<callsign_shared::object::Namespace>(&Key::new("", "n"));
+    assert_eq!(cluster.settle(SMALL), 4, "two slices, Endpoints, a mirrored slice");
+    // What is there goes on being kept up to date.
+    let ending = namespace(json!("2026-01-01T00:00:00Z")).to_string();
+    cluster.index.apply(
+        <callsign_shared::object::Namespace as callsign_shared::object::Decode>::decode(&ending).unwrap(),
+    );
+    remove(&cluster, 0..1);
+    add(&cluster, 6..20);
+    assert_eq!(verbs(&cluster, SMALL), ["update", "update"], "and the Endpoints");
+}
+
+/// The API allows both; upstream tells endpoints of a mirrored slice apart by address, hostname and the target's name.
+#[test]
+fn mirrored_addresses_that_differ_in_the_uid_of_their_target_are_one() {
+    let cluster = Cluster::default();
+    cluster.apply(json!({"kind": "Service", "metadata": {"name": "web", "namespace": "n"}, "spec": {}}));
+    let at = |name: &str, uid: &str| json!({"ip": "192.0.2.1", "targetRef": {"kind": "Pod", "namespace": "n", "name": name, "uid": uid}});
+    cluster.apply(json!({"kind": "Endpoints", "metadata": {"name": "web", "namespace": "n"}, "subsets": [
+        {"addresses": [at("a", "1"), at("a", "2"), at("b", "3")], "notReadyAddresses": [at("b", "4")]}]}));
+    cluster.settle(Limits::default());
+    let slices = cluster.all("EndpointSlice");
+    let listed = |endpoint: &Value| {
+        (endpoint["targetRef"]["uid"].as_str().unwrap().to_owned(), endpoint["conditions"]["ready"] == true)
+    };
+    let listed: Vec<_> = slices[0]["endpoints"].as_array().unwrap().iter().map(listed).collect();
+    assert_eq!(listed, [("2".to_owned(), true), ("4".to_owned(), false)]);
+}
+
+#[test]
 fn a_selector_that_is_removed_takes_its_objects_along() {
     for change in [json!({"selector": null}), json!({"type": "ExternalName", "externalName": "a.example"})] {
         let cluster = cluster(0..2);

@@ -213,7 +213,9 @@ impl Cluster {
         let nodes = self.index.nodes();
         let zones = Zones::of(nodes.iter().map(AsRef::as_ref));
         let taken = BTreeSet::new();
-        let inputs = Inputs { limits, trigger: None, zones: zones.as_ref(), taken: &taken };
+        let namespace = self.index.namespace(&view.key.namespace);
+        let namespace_ending = namespace.is_some_and(|namespace| namespace.meta.deleting);
+        let inputs = Inputs { limits, trigger: None, zones: zones.as_ref(), taken: &taken, namespace_ending };
         (slices::plan(view, &inputs), endpoints::plan(view, &inputs))
     }
 
