@@ -203,7 +203,7 @@ impl Inner {
                 ChangeKey::Service(key) => self.push([key], change.urgency, change.since.into()),
                 ChangeKey::Node(_) => nodes = true,
                 ChangeKey::Namespace(name) => {
-                    namespaces.extend(Some(name).filter(|name| self.is_another(name)))
+                    namespaces.extend(Some(name).filter(|name| self.is_another(name)));
                 }
                 ChangeKey::Pod(_) => {}
             }
