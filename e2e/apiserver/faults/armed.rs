@@ -29,6 +29,8 @@ pub struct Verdict {
     pub delay: Duration,
     /// Answer with this status and `Retry-After`, and do nothing.
     pub answer: Option<(u16, Option<u32>)>,
+    /// Do it, then wait this long before the answer is sent.
+    pub late: Duration,
     /// Do it, then cut the connection.
     pub lose_response: bool,
 }
@@ -91,6 +93,7 @@ impl Armed {
         }
         self.times -= 1;
         verdict.delay += self.verdict.delay;
+        verdict.late += self.verdict.late;
         verdict.lose_response |= self.verdict.lose_response;
         if verdict.answer.is_none() {
             verdict.answer = self.verdict.answer;

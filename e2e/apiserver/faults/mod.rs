@@ -54,6 +54,17 @@ pub enum Fault {
         /// For how long.
         milliseconds: u64,
     },
+    /// The next requests that match are carried out, and answered this much later: watches tell first.
+    DelayResponse {
+        /// Which requests.
+        #[serde(default)]
+        requests: Requests,
+        /// How many.
+        #[serde(default = "once")]
+        times: u32,
+        /// For how long.
+        milliseconds: u64,
+    },
     /// The next requests that match are carried out, and the connection is cut in place of an answer.
     LoseResponse {
         /// Which requests.
@@ -157,6 +168,10 @@ impl Faults {
                     times,
                     Verdict { delay, ..Verdict::default() },
                 ));
+            }
+            Fault::DelayResponse { requests, times, milliseconds } => {
+                let verdict = Verdict { late: Duration::from_millis(milliseconds), ..Verdict::default() };
+                state.armed.push(Armed::new(requests.checked()?, times, verdict));
             }
             Fault::LoseResponse { requests, times } => {
                 let verdict = Verdict { lose_response: true, ..Verdict::default() };

@@ -104,6 +104,12 @@ impl Http {
             Verdict { answer: Some((status, retry_after)), .. } => Err(fault(&target, *status, *retry_after)),
             _ => self.carry_out(verb, target, params, request).await,
         };
+        if !verdict.late.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(verdict.late) => {}
+                () = self.stop.cancelled() => return Err(Cut),
+            }
+        }
         if verdict.lose_response {
             return Err(Cut);
         }
