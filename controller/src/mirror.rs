@@ -214,6 +214,7 @@ impl<'a> Form<'a> {
             address_type: current.address_type,
             endpoints: wanted,
             ports: ports.into_ports(),
+            foreign: None,
         };
         new.meta.labels = self.labels.clone();
         Write::Update { current: Arc::clone(current), new }

@@ -162,6 +162,7 @@ impl Form<'_> {
             address_type: current.address_type,
             endpoints: slot.endpoints.unwrap_or_else(|| current.endpoints.clone()),
             ports: slot.ports.into_ports(),
+            foreign: None,
         };
         new.meta.labels = self.labels.clone();
         Write::Update { current: Arc::clone(current), new }

@@ -40,7 +40,7 @@ use crate::{gate::Gate, plan::Write};
 
 /// Who we are in `managedFields` and in the API server's logs; not kube-controller-manager, so that an object tells who
 /// wrote it.
-pub const FIELD_MANAGER: &str = "callsign";
+pub const FIELD_MANAGER: &str = callsign_shared::object::well_known::FIELD_MANAGER;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 

@@ -62,7 +62,7 @@ impl Requests {
         Ok(self)
     }
 
-    fn matches(&self, seen: &Seen<'_>) -> bool {
+    pub(super) fn matches(&self, seen: &Seen<'_>) -> bool {
         let matches =
             |pattern: &Option<String>, text: &str| pattern.as_deref().is_none_or(|it| glob(it, text));
         matches(&self.verb, seen.verb)

@@ -110,6 +110,18 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u32,
     },
+    /// The next lists that match, streamed or not, hold no more than the first `keep` objects, as if there were no
+    /// others.
+    ShortLists {
+        /// Which requests. A streamed list is a `watch`.
+        #[serde(default)]
+        requests: Requests,
+        /// How many.
+        #[serde(default = "once")]
+        times: u32,
+        /// What is left of each.
+        keep: usize,
+    },
     /// Whether watches with `sendInitialEvents` are refused as by a server without streaming lists.
     RefuseStreamingLists {
         /// Refused, or not any more.
@@ -130,11 +142,19 @@ struct State {
     armed: Vec<Armed>,
     gates: BTreeMap<Kind, Gate>,
     skips: BTreeMap<Kind, u32>,
+    short: Vec<ShortList>,
     refuse_streaming_lists: bool,
     /// The newest version the store has committed.
     head: u64,
     /// Versions below are expired.
     floor: u64,
+}
+
+#[derive(Debug)]
+struct ShortList {
+    requests: Requests,
+    times: u32,
+    keep: usize,
 }
 
 impl Default for Faults {
@@ -192,6 +212,9 @@ impl Faults {
                     *state.skips.entry(kind).or_default() += times;
                 }
             }
+            Fault::ShortLists { requests, times, keep } => {
+                state.short.push(ShortList { requests: requests.checked()?, times, keep });
+            }
             Fault::RefuseStreamingLists { refuse } => state.refuse_streaming_lists = refuse,
         }
         drop(state);
@@ -204,6 +227,7 @@ impl Faults {
         let mut state = self.state.lock();
         state.armed.clear();
         state.skips.clear();
+        state.short.clear();
         state.refuse_streaming_lists = false;
         for gate in state.gates.values_mut() {
             gate.held_at = None;
@@ -243,6 +267,19 @@ impl Faults {
         }
         state.armed.retain(|armed| armed.times > 0);
         verdict
+    }
+
+    /// How many objects a list may hold that begins now; `None` for all.
+    pub(super) fn keep_of_list(&self, seen: &Seen<'_>) -> Option<usize> {
+        let mut state = self.state.lock();
+        let at = state.short.iter().position(|short| short.requests.matches(seen))?;
+        let short = state.short.get_mut(at)?;
+        short.times = short.times.saturating_sub(1);
+        let keep = short.keep;
+        if short.times == 0 {
+            state.short.remove(at);
+        }
+        Some(keep)
     }
 
     /// Told by the store of every commit. True when no watch may see the event.

@@ -47,6 +47,7 @@ impl Http {
         target: &Target,
         params: &Params,
         view: &View,
+        keep: Option<usize>,
     ) -> Result<Response<Body>, ApiError> {
         let read = self.what_to_read(params)?;
         // The watch cache, which serves version 0, has no pages.
@@ -66,7 +67,8 @@ impl Http {
             }
         };
         let behind = |object: &&Arc<Object>| after.as_ref().is_none_or(|after| object.key > *after);
-        let mut matching = objects.iter().filter(behind).filter(|object| selects(params, object));
+        let matching = objects.iter().filter(behind).filter(|object| selects(params, object));
+        let mut matching = matching.take(keep.unwrap_or(usize::MAX));
         let page: Vec<&Object> = matching.by_ref().take(limit).map(Arc::as_ref).collect();
         let rest = matching.count();
         let next = page.last().filter(|_| rest > 0).map(|last| Token { version, after: last.key.clone() });

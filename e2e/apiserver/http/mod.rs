@@ -86,14 +86,7 @@ impl Http {
         let Some(verb) = verb(request.method(), &target, &params) else {
             return Ok(respond::error(&not_allowed(&target)));
         };
-        let verdict = self.faults.on_request(&Seen {
-            verb,
-            plural: target.kind.info().plural,
-            subresource: &target.subresource,
-            namespace: &target.namespace,
-            name: &target.name,
-            user_agent: user_agent(&request),
-        });
+        let verdict = self.faults.on_request(&seen(verb, &target, &request));
         if !verdict.delay.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(verdict.delay) => {}
@@ -125,15 +118,20 @@ impl Http {
     ) -> Result<Response<Body>, ApiError> {
         let form = Form::wanted(request.headers());
         let view = View { kind: target.kind, events_v1: target.events_v1, form, include: params.include };
+        // Where a list begins: not at its second page, and not at a watch that goes on from a version.
+        let begins = verb == "list" && params.from.is_empty()
+            || verb == "watch" && params.initial_events == Some(true);
+        let seen = seen(verb, &target, &request);
+        let keep = if begins { self.faults.keep_of_list(&seen) } else { None };
         match verb {
             "get" => self.get(&target, &view),
             "list" => {
-                let mut response = self.list(&target, &params, &view)?;
+                let mut response = self.list(&target, &params, &view, keep)?;
                 respond::warn(&mut response, &warnings::warnings(target.kind, None));
                 Ok(response)
             }
             "watch" => {
-                let mut response = self.watch(target, params, view)?;
+                let mut response = self.watch(target, params, view, keep)?;
                 respond::warn(&mut response, &warnings::warnings(view.kind, None));
                 Ok(response)
             }
@@ -197,6 +195,17 @@ fn not_allowed(target: &Target) -> ApiError {
             ApiError::bad_request("the pods of the embedded API server run no containers")
         }
         _ => ApiError::method_not_allowed(),
+    }
+}
+
+fn seen<'a, B>(verb: &'a str, target: &'a Target, request: &'a Request<B>) -> Seen<'a> {
+    Seen {
+        verb,
+        plural: target.kind.info().plural,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name: &target.name,
+        user_agent: user_agent(request),
     }
 }
 

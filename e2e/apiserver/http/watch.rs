@@ -59,6 +59,7 @@ impl Http {
         target: Target,
         params: Params,
         view: View,
+        keep: Option<usize>,
     ) -> Result<Response<Body>, ApiError> {
         let streams_list = self.check_watch(&params)?;
         let version = params.version.unwrap_or_default();
@@ -68,7 +69,8 @@ impl Http {
         let gate = self.faults.gate(target.kind);
         let (initial, place, known) = if starts_with_objects {
             let (objects, newest, place) = self.store.list_and_place(target.kind, target.scope());
-            let initial = objects.into_iter().filter(|object| selects(&params, object)).collect();
+            let selected = objects.into_iter().filter(|object| selects(&params, object));
+            let initial = selected.take(keep.unwrap_or(usize::MAX)).collect();
             (initial, place, newest)
         } else if version == 0 {
             let (_, newest, place) = self.store.list_and_place(target.kind, Scope::Namespace(""));

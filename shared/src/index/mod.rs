@@ -1,7 +1,7 @@
 //! The index: every watched object, joined, under readers that never wait for a writer.
 //!
 //! ```text
-//!   apply / delete / retain ──▶ [ writer lock: who selects whom, which pods are on which node ]
+//!   apply / delete ──▶ [ writer lock: who selects whom, which pods are on which node ]
 //!                                      │ replaces whole values
 //!                                      ▼
 //!            services: Key → Arc<ServiceView>      pods · nodes · namespaces
@@ -14,8 +14,8 @@
 //! behind one lock; an event is a few map operations. Readers go to sharded maps and get an [`Arc`] of a whole
 //! [`ServiceView`], old or new, never half of one.
 //!
-//! A relist is a diff: objects are applied as they come, and [`Index::retain`] then removes what the list did not name.
-//! No reader sees a gap, and an object that could not be read keeps its last good form.
+//! A relist is a diff: objects are applied as they come, and those of [`Index::keys`] that the list did not name are then
+//! deleted. No reader sees a gap, and an object that could not be read keeps its last good form.
 //!
 //! The state is a function of the objects, not of the order in which they came; a property test holds that.
 
@@ -25,16 +25,14 @@ mod serial;
 mod view;
 mod writer;
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 pub use feed::{Change, ChangeKey, Feed, Interest, Urgency};
 pub use view::{Published, ServiceView, Source};
@@ -54,6 +52,7 @@ pub struct Index {
     writer: Mutex<writer::Writer>,
     feeds: RwLock<Vec<feed::Sender>>,
     newest: [AtomicU64; 6],
+    doubts: [Notify; 6],
 }
 
 /// A kind of object the index holds.
@@ -87,13 +86,9 @@ impl Index {
         T::delete(self, key);
     }
 
-    /// Ends a relist: removes every object of the kind that is not in `listed`.
-    pub fn retain<T: Indexed>(&self, listed: &HashSet<Key>) {
-        for key in T::keys(self) {
-            if !listed.contains(&key) {
-                T::delete(self, &key);
-            }
-        }
+    /// The keys of all objects of a kind, in no order.
+    pub fn keys<T: Indexed>(&self) -> Vec<Key> {
+        T::keys(self)
     }
 
     /// Everything about the Service of this key. There is a view as long as there is a Service, a slice that names it
@@ -147,6 +142,21 @@ impl Index {
     /// find it here, though this is not below its version, knows that it is gone again. Read this first, then the object.
     pub fn newest<T: Indexed>(&self) -> u64 {
         self.newest.get(T::SLOT).map_or(0, |newest| newest.load(Ordering::Acquire))
+    }
+
+    /// Says that what is known of a kind seems to be wrong: its watch lists it anew.
+    pub fn doubt<T: Indexed>(&self) {
+        if let Some(doubts) = self.doubts.get(T::SLOT) {
+            doubts.notify_one();
+        }
+    }
+
+    /// Waits until somebody [doubts](Self::doubt) what is known of a kind. For its watch.
+    pub async fn doubted<T: Indexed>(&self) {
+        match self.doubts.get(T::SLOT) {
+            Some(doubts) => doubts.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// A feed of what changes from now on. Everything that is there already is in it as [`Urgency::Startup`].

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -173,7 +173,8 @@ proptest! {
             index.apply(pod(*name, *app, 0, true, false, false));
             listed.insert(named("p", *name));
         }
-        index.retain::<Pod>(&listed);
+        let unlisted = index.keys::<Pod>().into_iter().filter(|key| !listed.contains(key));
+        unlisted.for_each(|key| index.delete::<Pod>(&key));
         let keys: HashSet<Key> = index.pods().iter().map(|pod| pod.meta.key.clone()).collect();
         prop_assert_eq!(&keys, &listed);
         for view in index.views() {

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, EndpointPort, Meta, TargetRef,
+    Decode, DecodeError, EndpointPort, ForeignWrites, Meta, TargetRef,
     meta::{WireMeta, null_is_default},
     well_known,
+    writers::Writers,
 };
 use crate::{labels::Labels, name::Name};
 
@@ -22,6 +23,8 @@ pub struct Endpoints {
     pub owners: Vec<super::OwnerReference>,
     /// The subsets, in the order they were written.
     pub subsets: Vec<Subset>,
+    /// Who else wrote it.
+    pub foreign: Option<Box<ForeignWrites>>,
 }
 
 /// Addresses that share ports.
@@ -68,7 +71,7 @@ impl Endpoints {
 #[derive(Deserialize)]
 struct Wire {
     #[serde(default, deserialize_with = "null_is_default")]
-    metadata: WireMeta,
+    metadata: WireMeta<Writers>,
     #[serde(default, deserialize_with = "null_is_default")]
     subsets: Vec<Subset>,
 }
@@ -82,6 +85,7 @@ impl Decode for Endpoints {
             annotations: std::mem::take(&mut wire.metadata.annotations),
             finalizers: std::mem::take(&mut wire.metadata.finalizers),
             owners: std::mem::take(&mut wire.metadata.owner_references),
+            foreign: wire.metadata.managed_fields.0.take(),
             subsets: wire.subsets,
             meta: wire.metadata.into(),
         })

@@ -1,7 +1,7 @@
 //! What every object has: its key, its identity, its labels.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
 use crate::{
     labels::Labels,
@@ -58,10 +58,10 @@ impl Meta {
     }
 }
 
-/// `metadata` on the wire.
+/// `metadata` on the wire. `W` is what is read of `managedFields`; of most kinds nothing is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WireMeta {
+pub(super) struct WireMeta<W = IgnoredAny> {
     #[serde(default)]
     name: Name,
     #[serde(default)]
@@ -84,10 +84,12 @@ pub(super) struct WireMeta {
     pub(super) owner_references: Vec<OwnerReference>,
     #[serde(default, deserialize_with = "null_is_default")]
     pub(super) finalizers: Vec<Name>,
+    #[serde(default)]
+    pub(super) managed_fields: W,
 }
 
-impl From<WireMeta> for Meta {
-    fn from(wire: WireMeta) -> Self {
+impl<W> From<WireMeta<W>> for Meta {
+    fn from(wire: WireMeta<W>) -> Self {
         Self {
             key: Key { namespace: wire.namespace, name: wire.name },
             uid: wire.uid,

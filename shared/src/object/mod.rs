@@ -17,6 +17,7 @@ mod port;
 mod service;
 mod slice;
 mod watched;
+mod writers;
 
 pub use address::{Family, is_special, parse_ip};
 pub use endpoints::{Endpoints, EndpointsAddress, Subset};
@@ -30,6 +31,7 @@ pub use slice::{
     AddressType, Conditions, EndpointSlice, ForName, Hints, SliceAddress, SliceEndpoint, TargetRef,
 };
 pub use watched::{Decode, DecodeError, Watched};
+pub use writers::ForeignWrites;
 
 /// Labels, annotations and values that the endpoint controllers and DNS read or write.
 pub mod well_known {
@@ -63,4 +65,10 @@ pub mod well_known {
     pub const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
     /// The older name of [`TOPOLOGY_MODE`], which wins over it.
     pub const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    /// Callsign in `managedFields`.
+    pub const FIELD_MANAGER: &str = "callsign";
+    /// The program whose endpoint controllers Callsign takes the place of, in `managedFields`.
+    pub const KUBE_CONTROLLER_MANAGER: &str = "kube-controller-manager";
+    /// On a Service that asks whether any controller makes endpoints for it. Callsign never does.
+    pub const CANARY: &str = "callsign.dev/canary";
 }

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    Decode, DecodeError, EndpointPort, Family, Meta, OwnerReference,
+    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference,
     address::parse_ip,
     meta::{WireMeta, null_is_default},
     well_known,
+    writers::Writers,
 };
 use crate::{
     labels::Labels,
@@ -33,6 +34,8 @@ pub struct EndpointSlice {
     pub endpoints: Vec<SliceEndpoint>,
     /// The ports of every endpoint in it; `None` where the field is null or absent.
     pub ports: Option<Vec<EndpointPort>>,
+    /// Who else wrote it.
+    pub foreign: Option<Box<ForeignWrites>>,
 }
 
 /// `addressType`.
@@ -189,7 +192,7 @@ impl From<Family> for AddressType {
 #[serde(rename_all = "camelCase")]
 struct Wire {
     #[serde(default, deserialize_with = "null_is_default")]
-    metadata: WireMeta,
+    metadata: WireMeta<Writers>,
     #[serde(default)]
     address_type: AddressType,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -247,6 +250,7 @@ impl Decode for EndpointSlice {
             annotations: std::mem::take(&mut wire.metadata.annotations),
             owners: std::mem::take(&mut wire.metadata.owner_references),
             finalizers: std::mem::take(&mut wire.metadata.finalizers),
+            foreign: wire.metadata.managed_fields.0.take(),
             address_type,
             ports: wire.ports,
             meta: wire.metadata.into(),

@@ -2,11 +2,12 @@
 //!
 //! One task a kind lists and watches for ever. A list goes into the index object by object as it arrives, so nothing is
 //! held twice; what the list did not name is removed at its end. Until then, and while the API server is away, the index
-//! keeps what it knew.
+//! keeps what it knew. A list that lacks most of what is known must be confirmed by a second one (`relist`).
 //!
 //! Lists are streamed (`sendInitialEvents`, KEP-3157) where the server can; a server that refuses gets paged lists for
 //! the rest of the process. An object that cannot be read is logged once and skipped, and its last good form stays.
 
+mod relist;
 mod sync;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use relist::Doubt;
 use sync::Progress;
 pub use sync::{SyncState, Unsynced};
 
@@ -100,6 +102,7 @@ impl Spawn<'_> {
             index: Arc::clone(self.index),
             progress,
             listed: None,
+            doubt: None,
             bad: HashMap::new(),
         };
         let cancel = self.cancel.clone();
@@ -116,6 +119,8 @@ struct Watch<T> {
     progress: Arc<Progress>,
     /// The keys of a list that is under way.
     listed: Option<HashSet<Key>>,
+    /// The last list, if it is not believed.
+    doubt: Option<Doubt>,
     /// Objects that could not be read, with what was wrong: the same is not logged again.
     bad: HashMap<Key, String>,
 }
@@ -140,9 +145,19 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
             let config = watcher::Config::default().timeout(WATCH_SECONDS);
             let config = if streaming { config.streaming_lists() } else { config };
             let mut events = pin!(watcher::watcher(self.api.clone(), config));
-            while let Some(event) = events.next().await {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    event = events.next() => event,
+                    () = self.doubted() => {
+                        // The list that begins now has its time.
+                        self.doubt.iter_mut().for_each(|doubt| doubt.put_off(Instant::now()));
+                        break;
+                    }
+                };
                 let error = match event {
-                    Ok(event) => {
+                    None => break,
+                    Some(Ok(event)) => {
                         // That a list begins is no success, and one that leads to the next error is none either.
                         if matches!(event, Event::Apply(_) | Event::Delete(_)) {
                             delays.reset();
@@ -150,7 +165,7 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
                         self.take(event);
                         continue;
                     }
-                    Err(error) => error,
+                    Some(Err(error)) => error,
                 };
                 let recovery = recovery(&error, streaming);
                 if matches!(recovery, Recovery::RelistPaged) {
@@ -170,6 +185,21 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
         }
     }
 
+    /// Waits until there is a reason to list anew: the last list is not believed, or somebody doubts what is known.
+    async fn doubted(&self) {
+        let again = async {
+            match &self.doubt {
+                // A list that is under way is not cut short.
+                Some(doubt) if self.listed.is_none() => tokio::time::sleep_until(doubt.again).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            () = self.index.doubted::<T>() => info!(kind = T::PLURAL, "listing anew, as asked"),
+        }
+    }
+
     fn take(&mut self, event: Event<Watched<T>>) {
         match event {
             Event::Init => {
@@ -186,9 +216,7 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
             }
             Event::InitDone => {
                 if let Some(listed) = self.listed.take() {
-                    self.index.retain::<T>(&listed);
-                    self.bad.retain(|key, _| listed.contains(key));
-                    debug!(kind = T::PLURAL, objects = listed.len(), "listed");
+                    self.listed(&listed);
                 }
                 self.progress.synced();
             }
@@ -202,6 +230,35 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
                 self.index.delete::<T>(&key);
             }
         }
+    }
+
+    /// Ends a list: removes what it lacks, if it is believed.
+    fn listed(&mut self, listed: &HashSet<Key>) {
+        let known = self.index.keys::<T>();
+        let missing: Vec<Key> = known.iter().filter(|key| !listed.contains(*key)).cloned().collect();
+        let before = self.doubt.is_some();
+        let (gone, doubt) = relist::judge(known.len(), missing, self.doubt.take(), Instant::now());
+        for key in &gone {
+            self.index.delete::<T>(key);
+        }
+        self.bad.retain(|key, _| listed.contains(key));
+        let (kind, objects) = (T::PLURAL, listed.len());
+        match &doubt {
+            Some(doubt) => {
+                let (known, missing) = (known.len(), doubt.missing.len());
+                warn!(
+                    kind,
+                    objects,
+                    known,
+                    missing,
+                    "a list lacks most of what is known; keeping it and listing again"
+                );
+            }
+            None if before => warn!(kind, objects, removed = gone.len(), "a second list settled the doubt"),
+            None => debug!(kind, objects, "listed"),
+        }
+        self.progress.doubted(doubt.as_ref().map_or(0, |doubt| doubt.missing.len()));
+        self.doubt = doubt;
     }
 
     fn apply(&mut self, key: &Key, watched: Watched<T>) {

@@ -32,6 +32,8 @@ pub struct Unsynced {
 pub(super) struct Progress {
     synced: AtomicBool,
     listed: AtomicUsize,
+    /// Objects that are kept though the last list lacks them.
+    doubted: AtomicUsize,
     error: Mutex<Option<String>>,
     changed: watch::Sender<()>,
 }
@@ -47,6 +49,7 @@ impl SyncState {
         let progress = Arc::new(Progress {
             synced: AtomicBool::new(false),
             listed: AtomicUsize::new(0),
+            doubted: AtomicUsize::new(0),
             error: Mutex::default(),
             changed: self.changed.clone(),
         });
@@ -66,6 +69,11 @@ impl SyncState {
             .collect()
     }
 
+    /// For each kind how many objects are kept though its last list lacks them, because that list is not believed yet.
+    pub fn doubted(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        self.kinds.iter().map(|(kind, progress)| (*kind, progress.doubted.load(Ordering::Relaxed)))
+    }
+
     /// Whether every kind has been listed.
     pub fn is_synced(&self) -> bool {
         self.kinds.iter().all(|(_, progress)| progress.synced.load(Ordering::Acquire))
@@ -82,6 +90,10 @@ impl SyncState {
 impl Progress {
     pub(super) fn listing(&self, objects: usize) {
         self.listed.store(objects, Ordering::Relaxed);
+    }
+
+    pub(super) fn doubted(&self, objects: usize) {
+        self.doubted.store(objects, Ordering::Relaxed);
     }
 
     pub(super) fn synced(&self) {
