@@ -61,12 +61,13 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Makes an object in it, or makes it the same as `object`, and gives it as it is then. A Node is in no namespace.
+    /// Makes an object in it, or makes it the same as `object`, and gives it as it is then. Nodes and
+    /// Namespaces are in none.
     ///
     /// # Errors
     /// When the API server refuses.
     pub fn put(&self, mut object: Value) -> Result<Value> {
-        if text(&object, "/kind") != Some("Node") {
+        if !matches!(text(&object, "/kind"), Some("Node" | "Namespace")) {
             let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).context("metadata")?;
             metadata.insert("namespace".to_owned(), json!(self.name));
         }

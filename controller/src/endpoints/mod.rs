@@ -159,8 +159,8 @@ fn address(member: &Membership, family: Family) -> Option<EndpointsAddress> {
     Some(EndpointsAddress {
         ip: compact_str::format_compact!("{ip}"),
         hostname: member.hostname.clone().unwrap_or_default(),
-        // Always there, as upstream writes it, though it may be empty.
-        node_name: Some(member.pod.node.clone().unwrap_or_default()),
+        // Upstream writes an empty name for a pod without one, which has the API server refuse the whole object.
+        node_name: member.pod.node.clone().filter(|node| !node.is_empty()),
         target_ref: Some(Box::new(TargetRef {
             kind: "Pod".into(),
             namespace: meta.key.namespace.clone(),
