@@ -164,6 +164,16 @@ pub(crate) struct ControllerArgs {
         value_parser = duration
     )]
     pub(crate) endpoint_updates_batch_period: Duration,
+    /// Changes of endpoints that are not ready may wait so long to be written with others, up to 5s while many Services
+    /// change; 0 writes them at once
+    #[arg(
+        long,
+        default_value = "300ms",
+        env = "CALLSIGN_UNREADY_UPDATES_DELAY",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) unready_updates_delay: Duration,
     /// Most requests a second to write with [default: no limit but the API server's]
     #[arg(long, env = "CALLSIGN_KUBE_API_QPS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) kube_api_qps: Option<u32>,

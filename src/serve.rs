@@ -1,6 +1,6 @@
 //! `callsign serve`, `callsign dns` and `callsign controller`: the whole against a cluster, or one half.
 
-use callsign_controller::{Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode};
+use callsign_controller::{Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode, Patience};
 use callsign_shared::index::Source;
 
 use crate::{
@@ -70,6 +70,10 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
         },
         slices_batch_period: args.endpointslice_updates_batch_period,
         endpoints_batch_period: args.endpoint_updates_batch_period,
+        patience: Patience {
+            calm: args.unready_updates_delay,
+            churning: Patience::default().churning.max(args.unready_updates_delay),
+        },
         limit: args.kube_api_qps.map(|qps| Limit { per_second: qps.into(), burst: args.kube_api_burst }),
     }
 }

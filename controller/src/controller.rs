@@ -31,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     gate::Gate,
     metrics::{Metrics, QueueName, QueueState},
+    pace::{Churn, Patience},
     plan::{Limits, Part},
-    queue::{Class, Lease, Queue, Rest},
+    queue::{Class, Lease, Queue},
     slices::Zones,
     sync::{Syncer, Verdict},
     write::{Limit, Writer},
@@ -59,6 +60,8 @@ pub struct Config {
     pub slices_batch_period: Duration,
     /// The same for Endpoints.
     pub endpoints_batch_period: Duration,
+    /// How long changes that make no difference to traffic may wait for others.
+    pub patience: Patience,
     /// The limit of requests; `None` for no other limit than the API server's.
     pub limit: Option<Limit>,
 }
@@ -94,7 +97,18 @@ impl Default for Config {
             limits: Limits::default(),
             slices_batch_period: Duration::ZERO,
             endpoints_batch_period: Duration::ZERO,
+            patience: Patience::default(),
             limit: None,
+        }
+    }
+}
+
+impl Config {
+    /// The time within which changes of a part are written together.
+    pub(crate) fn batch_period(&self, part: Part) -> Duration {
+        match part {
+            Part::Slices => self.slices_batch_period,
+            Part::Endpoints => self.endpoints_batch_period,
         }
     }
 }
@@ -140,6 +154,7 @@ impl Controller {
             zones: RwLock::new(None),
             states: DashMap::new(),
             ending: Mutex::default(),
+            churn: Churn::default(),
             index,
             config,
         };
@@ -296,14 +311,7 @@ impl Inner {
         };
         metrics.worked.get_or_create(&queue).observe(begun.elapsed().as_secs_f64());
         match verdict {
-            Verdict::Done { wrote, look_again } => {
-                let config = &self.syncer.config;
-                let quiet = match part {
-                    Part::Slices => config.slices_batch_period,
-                    Part::Endpoints => config.endpoints_batch_period,
-                };
-                lease.done(Rest { quiet: if wrote { quiet } else { Duration::ZERO }, look_again });
-            }
+            Verdict::Done(rest) => lease.done(rest),
             Verdict::Retry { pause } => {
                 metrics.retries.get_or_create(&queue).inc();
                 lease.retry(pause);

@@ -13,6 +13,7 @@
 //! * [`trigger`] keeps the times that consumers measure latency by.
 //! * [`queue`] decides which Service is next; [`write`](mod@write) writes, and [`overlay`] remembers what was written until
 //!   the watch tells of it.
+//! * [`pace`] decides what may wait to be written with other changes, and [`minor`] what can afford to.
 //! * [`gate`] says whether anything may be written at all.
 //! * [`Controller`] runs all that.
 
@@ -20,8 +21,10 @@ pub mod controller;
 pub mod endpoints;
 pub mod gate;
 mod metrics;
+pub mod minor;
 mod mirror;
 pub mod overlay;
+pub mod pace;
 pub mod plan;
 mod ports;
 pub mod queue;
@@ -37,5 +40,6 @@ mod testing;
 
 pub use controller::{Config, Controller, EndpointsMode, Mode};
 pub use gate::{Closed, Gate, Holder};
+pub use pace::Patience;
 pub use plan::Limits;
 pub use write::Limit;

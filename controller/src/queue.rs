@@ -13,7 +13,8 @@
 //!   first whatever its class, so that a storm of urgent ones starves nobody.
 //! * A failure waits for a moment that doubles, from milliseconds to half a minute, with jitter. A new change of the key
 //!   ends that wait: it may be what mends it. A pause that the API server asked for is not cut short.
-//! * After a success a key may rest: changes that come before the rest is over are done together when it is.
+//! * After a success a key may rest: changes that come before the rest is over are done together when it is. What was
+//!   put off is work that waits for a change to ride along with.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -96,10 +97,12 @@ pub struct Lease<K: Key> {
 }
 
 /// What happens to a key after a success.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     /// Changes within this time are done together at its end.
     pub quiet: Duration,
+    /// There is more to do after this time. A change of the key brings that forward, though not into the quiet time.
+    pub work_after: Option<Duration>,
     /// Look again after this time even if nothing changes.
     pub look_again: Option<Duration>,
 }
@@ -129,8 +132,8 @@ struct Entry {
 enum Place {
     /// In `ready`.
     Ready { number: u64 },
-    /// In `timed`, with work to do then. A push may end the wait unless it is `fixed`.
-    Waiting { until: Instant, number: u64, fixed: bool },
+    /// In `timed`, with work to do then. A push brings that forward, to `earliest` at most.
+    Waiting { until: Instant, number: u64, earliest: Instant },
     /// In `timed`, with nothing to do. A push waits until `quiet`; at the end the key is looked at again if so wished.
     Resting { until: Instant, number: u64, quiet: Instant, look: bool },
     /// Taken. `again` is what was pushed since.
@@ -268,19 +271,19 @@ impl<K: Key> State<K> {
                     self.ready.insert((class, number), key);
                 }
             }
-            Place::Waiting { until, number, fixed } => {
+            Place::Waiting { until, number, earliest } => {
                 entry.class = entry.class.min(class);
                 entry.since = entry.since.min(since);
-                if !fixed {
+                if earliest < until {
                     self.timed.remove(&(until, number));
                     self.waiting -= 1;
-                    self.make_ready(key);
+                    self.wait(key, earliest, earliest);
                 }
             }
             Place::Resting { until, number, quiet, .. } => {
                 (entry.class, entry.since) = (class, since);
                 self.timed.remove(&(until, number));
-                self.wait(key, quiet, true);
+                self.wait(key, quiet, quiet);
             }
         }
     }
@@ -316,7 +319,10 @@ impl<K: Key> State<K> {
         let until = rest.look_again.map_or(quiet, |after| quiet.max(now + after));
         if let Some((class, since)) = again {
             (entry.class, entry.since) = (class, since);
-            self.wait(key.clone(), quiet, true);
+            self.wait(key.clone(), quiet, quiet);
+        } else if let Some(after) = rest.work_after {
+            (entry.class, entry.since) = (entry.class.max(Class::Edit), now);
+            self.wait(key.clone(), quiet.max(now + after), quiet);
         } else if until > now {
             self.next += 1;
             let number = self.next;
@@ -334,18 +340,18 @@ impl<K: Key> State<K> {
         let (class, since) = again.unwrap_or(done);
         (entry.class, entry.since) = (class.min(done.0), since.min(done.1));
         entry.failures = entry.failures.saturating_add(1);
-        let wait = pause.unwrap_or_else(|| jittered(entry.failures));
-        self.wait(key.clone(), now + wait, pause.is_some());
+        let until = now + pause.unwrap_or_else(|| jittered(entry.failures));
+        self.wait(key.clone(), until, if pause.is_some() { until } else { now });
     }
 
-    fn wait(&mut self, key: K, until: Instant, fixed: bool) {
+    fn wait(&mut self, key: K, until: Instant, earliest: Instant) {
         if until <= Instant::now() {
             return self.make_ready(key);
         }
         self.next += 1;
         let number = self.next;
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.place = Place::Waiting { until, number, fixed };
+            entry.place = Place::Waiting { until, number, earliest };
             self.timed.insert((until, number), key);
             self.waiting += 1;
         }

@@ -24,9 +24,11 @@ use crate::{
     controller::{Config, EndpointsMode, Mode, Task},
     endpoints,
     metrics::{Counted, KindLabel, KindVerb, Metrics, OperationLabel, ResultLabel, WriteLabels, signed},
+    minor,
     overlay::{LIFETIME, Overlay},
+    pace::{Churn, Gaps, Minor, Pace},
     plan::{Inputs, Part, Plan, Tally, Write},
-    queue::Lease,
+    queue::{Lease, Rest},
     slices::{self, Zones},
     trigger::Trigger,
     write::{Failure, Outcome, Writer},
@@ -47,6 +49,7 @@ pub(crate) struct ServiceState {
 #[derive(Debug)]
 pub(crate) struct PartState<T> {
     overlay: Overlay<T>,
+    pace: Pace,
     /// Names that turned out to be another Service's.
     taken: BTreeSet<Name>,
     tally: Tally,
@@ -63,13 +66,8 @@ struct Shadow {
 /// What is to happen to the key now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing differs.
-    Done {
-        /// Whether anything was written.
-        wrote: bool,
-        /// Look again after this time though nothing may change.
-        look_again: Option<Duration>,
-    },
+    /// Nothing differs, or nothing that has to be written now.
+    Done(Rest),
     /// Try again.
     Retry {
         /// The pause that the API server asked for.
@@ -88,15 +86,21 @@ pub(crate) struct Syncer {
     pub(crate) states: DashMap<Key, ServiceState>,
     /// Namespaces in which nothing was made because they were being deleted.
     pub(crate) ending: Mutex<BTreeSet<Name>>,
+    pub(crate) churn: Churn,
 }
 
 /// A kind of object that is synced.
 pub(crate) trait Synced: Counted + Indexed {
     /// The part it is.
     const PART: Part;
+    /// The gaps between its writes.
+    const GAPS: Gaps;
 
     /// Plans it.
     fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self>;
+
+    /// Whether a write of a plan may wait.
+    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool;
 
     /// The objects in a view.
     fn in_view(view: &ServiceView) -> Vec<Arc<Self>>;
@@ -113,9 +117,14 @@ pub(crate) trait Synced: Counted + Indexed {
 
 impl Synced for EndpointSlice {
     const PART: Part = Part::Slices;
+    const GAPS: Gaps = Gaps::SLICES;
 
     fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
         slices::plan(view, inputs)
+    }
+
+    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool {
+        minor::slice(write, view)
     }
 
     fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
@@ -137,9 +146,14 @@ impl Synced for EndpointSlice {
 
 impl Synced for Endpoints {
     const PART: Part = Part::Endpoints;
+    const GAPS: Gaps = Gaps::ENDPOINTS;
 
     fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
         endpoints::plan(view, inputs)
+    }
+
+    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool {
+        minor::endpoints(write, view)
     }
 
     fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
@@ -163,11 +177,19 @@ impl<T> Default for PartState<T> {
     fn default() -> Self {
         Self {
             overlay: Overlay::default(),
+            pace: Pace::default(),
             taken: BTreeSet::new(),
             tally: Tally::default(),
             shadow: Shadow::default(),
         }
     }
+}
+
+/// A plan without what may wait.
+struct Planned<T> {
+    plan: Plan<T>,
+    /// When what was put off is due; `None` when nothing was.
+    later: Option<Duration>,
 }
 
 /// Why carrying out a plan ended early.
@@ -185,7 +207,7 @@ impl Syncer {
     pub(crate) async fn sync<T: Synced>(&self, work: &Lease<Task>, stop: &CancellationToken) -> Verdict {
         let verdict = self.until_nothing_differs::<T>(work, stop).await;
         if T::PART == Part::Slices {
-            let result = if matches!(verdict, Verdict::Done { .. }) { "success" } else { "error" };
+            let result = if matches!(verdict, Verdict::Done(_)) { "success" } else { "error" };
             self.metrics.syncs.get_or_create(&ResultLabel { result }).inc();
         }
         verdict
@@ -198,16 +220,16 @@ impl Syncer {
     ) -> Verdict {
         let key = &work.key.key;
         for _ in 0..ROUNDS {
-            let mut plan = self.plan::<T>(key);
+            let Planned { mut plan, later } = self.plan::<T>(key);
             if T::PART == Part::Endpoints && self.config.endpoints == EndpointsMode::Existing {
                 plan.writes.retain(|write| !matches!(write, Write::Create(_)));
             }
             if self.config.mode == Mode::Shadow {
                 self.tell_difference::<T>(key, &plan);
-                return Verdict::Done { wrote: false, look_again: None };
+                return Verdict::Done(Rest::default());
             }
             if plan.writes.is_empty() {
-                return self.finish::<T>(key, false);
+                return self.finish::<T>(key, false, later);
             }
             match self.carry_out::<T>(work, plan, stop).await {
                 Ok(()) => {
@@ -216,10 +238,10 @@ impl Syncer {
                         .change_to_write
                         .get_or_create(&kind)
                         .observe(work.since.elapsed().as_secs_f64());
-                    return self.finish::<T>(key, true);
+                    return self.finish::<T>(key, true, later);
                 }
                 Err(Halt::PlanAgain) => {}
-                Err(Halt::Dropped) => return Verdict::Done { wrote: false, look_again: None },
+                Err(Halt::Dropped) => return Verdict::Done(Rest::default()),
                 Err(Halt::Stopped) => break,
                 Err(Halt::Failed(Failure::Overloaded { pause })) => {
                     return Verdict::Retry { pause: Some(pause) };
@@ -231,7 +253,7 @@ impl Syncer {
     }
 
     /// Plans from what the index has seen and what was acknowledged since.
-    fn plan<T: Synced>(&self, key: &Key) -> Plan<T> {
+    fn plan<T: Synced>(&self, key: &Key) -> Planned<T> {
         let namespace_ending = self.namespace_ending(&key.namespace);
         // In this order: what is as new as this is in the view.
         let newest = self.index.newest::<T>();
@@ -256,11 +278,36 @@ impl Syncer {
             taken: &part.taken,
             namespace_ending,
         };
-        let plan = T::plan(&view, &inputs);
+        let mut plan = T::plan(&view, &inputs);
         if T::PART == Part::Slices {
             self.metrics.recount(std::mem::replace(&mut part.tally, plan.tally), plan.tally);
         }
-        plan
+        let later =
+            if self.config.mode == Mode::On { self.put_off(&mut part.pace, &view, &mut plan) } else { None };
+        Planned { plan, later }
+    }
+
+    /// Takes out of a plan what may wait, and says how long.
+    fn put_off<T: Synced>(
+        &self,
+        pace: &mut Pace,
+        view: &ServiceView,
+        plan: &mut Plan<T>,
+    ) -> Option<Duration> {
+        let may_wait: Vec<bool> = plan.writes.iter().map(|write| T::is_minor(write, view)).collect();
+        if !may_wait.contains(&true) {
+            pace.nothing_minor();
+            return None;
+        }
+        let now = Instant::now();
+        match pace.minor(now, self.churn.patience(now, self.config.patience)) {
+            Minor::Due => None,
+            Minor::After(later) => {
+                let mut may_wait = may_wait.into_iter();
+                plan.writes.retain(|_| may_wait.next() != Some(true));
+                Some(later)
+            }
+        }
     }
 
     /// Whether the namespace is being deleted. If so it is remembered: should another of its name come, what was not
@@ -307,6 +354,9 @@ impl Syncer {
             self.count::<T>(&write, &outcome, begun);
             match (outcome, &write) {
                 (Ok(Outcome::Written(object)), _) => {
+                    if T::PART == Part::Slices {
+                        self.churn.wrote(Instant::now());
+                    }
                     self.edit::<T>(key, |part| part.overlay.written(object, Instant::now()));
                 }
                 (Ok(Outcome::Deleted), write) => {
@@ -352,19 +402,25 @@ impl Syncer {
         edit(T::state(&mut self.states.entry(key.clone()).or_default()).1);
     }
 
-    fn finish<T: Synced>(&self, key: &Key, wrote: bool) -> Verdict {
-        let mut look_again = None;
+    /// Everything that had to be written is. `later` is when to look at what was put off.
+    fn finish<T: Synced>(&self, key: &Key, wrote: bool, later: Option<Duration>) -> Verdict {
+        let mut rest = Rest { work_after: later, ..Rest::default() };
         if let Some(mut state) = self.states.get_mut(key) {
             let (trigger, part) = T::state(&mut state);
-            trigger.written(T::PART);
-            look_again = (!part.overlay.is_empty()).then_some(LIFETIME);
+            if wrote || later.is_none() {
+                trigger.written(T::PART);
+            }
+            if wrote {
+                rest.quiet = self.config.batch_period(T::PART).max(part.pace.wrote(Instant::now(), T::GAPS));
+            }
+            rest.look_again = (!part.overlay.is_empty()).then_some(LIFETIME);
         }
         if self.index.view(key).is_none() {
             self.states.remove_if(key, |_, state| {
                 state.slices.overlay.is_empty() && state.endpoints.overlay.is_empty()
             });
         }
-        Verdict::Done { wrote, look_again }
+        Verdict::Done(rest)
     }
 
     fn tell_difference<T: Synced>(&self, key: &Key, plan: &Plan<T>) {
@@ -384,7 +440,7 @@ impl Syncer {
             }
         }
         // Leaves no state of a Service that is gone.
-        let _ = self.finish::<T>(key, false);
+        let _ = self.finish::<T>(key, false, None);
     }
 
     fn count<T: Synced>(&self, write: &Write<T>, outcome: &Result<Outcome<T>, Failure>, begun: Instant) {

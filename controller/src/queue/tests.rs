@@ -115,7 +115,7 @@ async fn a_dropped_lease_is_given_back() {
 async fn changes_during_a_rest_are_done_together_after_it() {
     let queue = queue();
     push(&queue, "a", Class::Addition);
-    let rest = Rest { quiet: Duration::from_millis(100), look_again: None };
+    let rest = Rest { quiet: Duration::from_millis(100), ..Rest::default() };
     next(&queue).await.done(rest);
     assert!(queue.is_idle(), "a rest is no work");
     let before = Instant::now();
@@ -132,7 +132,7 @@ async fn changes_during_a_rest_are_done_together_after_it() {
 #[tokio::test(start_paused = true)]
 async fn a_look_comes_by_itself_and_a_change_comes_first() {
     let queue = queue();
-    let look = Rest { quiet: Duration::ZERO, look_again: Some(Duration::from_secs(5)) };
+    let look = Rest { look_again: Some(Duration::from_secs(5)), ..Rest::default() };
     push(&queue, "a", Class::Addition);
     next(&queue).await.done(look);
     assert!(queue.is_idle() && is_quiet(&queue).await);
@@ -144,6 +144,32 @@ async fn a_look_comes_by_itself_and_a_change_comes_first() {
     assert_eq!(lease.class, Class::Startup);
     lease.done(Rest::default());
     assert!(queue.state.lock().entries.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_off_is_work_that_rides_along() {
+    let queue = queue();
+    let rest = Rest {
+        quiet: Duration::from_millis(50),
+        work_after: Some(Duration::from_millis(300)),
+        look_again: Some(Duration::from_secs(5)),
+    };
+    let before = Instant::now();
+    push(&queue, "a", Class::Removal);
+    next(&queue).await.done(rest);
+    assert!(!queue.is_idle());
+    let lease = next(&queue).await;
+    assert_eq!((before.elapsed().as_millis() / 10, lease.class), (30, Class::Edit));
+    lease.done(rest);
+    push(&queue, "a", Class::Addition);
+    let lease = next(&queue).await;
+    assert_eq!(
+        (before.elapsed().as_millis() / 10, lease.class),
+        (35, Class::Addition),
+        "not into the quiet time"
+    );
+    lease.done(Rest::default());
+    assert!(queue.is_idle());
 }
 
 #[tokio::test(start_paused = true)]
