@@ -3,10 +3,11 @@
 use http::HeaderValue;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{args::ClusterArgs, exit::Exit};
+use crate::{args::ClusterArgs, exit::Exit, requests::Requests};
 
 /// How servers and their audit logs know us; the writer of `managedFields` is derived from it.
 const USER_AGENT: &str = concat!("callsign/", env!("CARGO_PKG_VERSION"));
@@ -43,13 +44,14 @@ pub(crate) fn plain(url: &str) -> Result<Config, Exit> {
     Ok(Config::new(url.parse().map_err(|error| Exit::configuration(anyhow::anyhow!("{url}: {error}")))?))
 }
 
-/// A client with connections of its own, which live on the runtime this is called in.
+/// A client with connections of its own, which live on the runtime this is called in. Its requests are counted.
 ///
 /// # Errors
 /// When the configuration does not make a client: certificates, credentials.
-pub(crate) fn client(mut config: Config) -> Result<Client, Exit> {
+pub(crate) fn client(mut config: Config, requests: &Requests) -> Result<Client, Exit> {
     // The watches and the writer retry by themselves: what the server says of pauses must reach them.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-    Client::try_from(config).map_err(Exit::configuration)
+    let builder = ClientBuilder::try_from(config).map_err(Exit::configuration)?;
+    Ok(builder.with_layer(requests).build())
 }

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use callsign_controller::{Config as ControllerConfig, Controller};
 use callsign_dns::{
-    Pods, Zone, ZoneConfig,
+    Latency, Pods, Zone, ZoneConfig,
     server::{ClusterHandler, Forward, ForwardLimits, Limits, Metrics, Server},
 };
 use callsign_shared::{
@@ -29,6 +29,7 @@ use crate::{
     args::{AdminArgs, DnsArgs, PodNames},
     client::client,
     exit::Exit,
+    requests::Requests,
 };
 
 /// How many changes the zone takes in before others get their turn.
@@ -94,6 +95,7 @@ impl Engine {
         let index = Arc::new(Index::new());
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
         let mut registry = Registry::default();
+        let requests = Requests::register(&mut registry, &cluster.cluster_url);
         let verified = settings.dns.as_ref().is_some_and(|(dns, _)| dns.pods == PodNames::Verified);
         let dns = match &settings.dns {
             Some((args, listen)) => Some(dns(args, listen, settings.source, &index, &mut registry, &stop)?),
@@ -106,15 +108,16 @@ impl Engine {
         let mut tasks = Vec::new();
         // Before the watches: a feed that is there first need not be filled.
         let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
-        let (sync, watches) = watch::start(&client(cluster.clone())?, &index, scope, &stop);
+        let (sync, watches) = watch::start(&client(cluster.clone(), &requests)?, &index, scope, &stop);
         tasks.push(watches);
         let controller = match settings.controller {
-            Some(config) => Some(write(cluster, config, &index, &sync, &mut registry, &stop)?),
+            Some(config) => Some(write((cluster, &requests), config, &index, &sync, &mut registry, &stop)?),
             None => None,
         };
         if let (Some(dns), Some(feed)) = (&dns, feed) {
             let mut follower = JoinSet::new();
-            follower.spawn(follow(Arc::clone(&dns.zone), feed, Arc::clone(&sync)));
+            let latency = Latency::register(&mut registry, Arc::clone(&index));
+            follower.spawn(follow(Arc::clone(&dns.zone), feed, latency, Arc::clone(&sync)));
             tasks.push(follower);
         }
         let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
@@ -226,7 +229,7 @@ fn dns(
 
 /// Starts the controllers, which wait for the first sync: nothing is written from half of the state.
 fn write(
-    cluster: &kube::Config,
+    (cluster, requests): (&kube::Config, &Requests),
     config: ControllerConfig,
     index: &Arc<Index>,
     sync: &Arc<SyncState>,
@@ -236,7 +239,7 @@ fn write(
     let (runtime, handle) = threads("controller", Some(1))?;
     let client = {
         let _inside = handle.enter();
-        client(cluster.clone())?
+        client(cluster.clone(), requests)?
     };
     let controller = Controller::new(Arc::clone(index), client, config, Arc::default(), registry);
     let (sync, stop) = (Arc::clone(sync), stop.clone());
@@ -281,7 +284,7 @@ fn is_own(address: SocketAddr, listening: &[SocketAddr]) -> bool {
 }
 
 /// Feeds the index's changes to the zone, and says when the first sync is in it.
-async fn follow(zone: Arc<Zone>, feed: Feed, sync: Arc<SyncState>) {
+async fn follow(zone: Arc<Zone>, feed: Feed, latency: Latency, sync: Arc<SyncState>) {
     loop {
         if !zone.is_synced() {
             tokio::select! {
@@ -289,7 +292,7 @@ async fn follow(zone: Arc<Zone>, feed: Feed, sync: Arc<SyncState>) {
                 () = sync.wait() => {
                     // What was marked before the last list ended is still in the feed.
                     while !feed.is_empty() {
-                        zone.apply(&feed.take(ZONE_BATCH));
+                        latency.apply(&zone, &feed.take(ZONE_BATCH));
                         tokio::task::yield_now().await;
                     }
                     zone.set_synced();
@@ -298,7 +301,7 @@ async fn follow(zone: Arc<Zone>, feed: Feed, sync: Arc<SyncState>) {
         } else {
             feed.changed().await;
         }
-        zone.apply(&feed.take(ZONE_BATCH));
+        latency.apply(&zone, &feed.take(ZONE_BATCH));
         // A long relist must not keep this thread for itself.
         tokio::task::yield_now().await;
     }

@@ -6,6 +6,7 @@ mod client;
 mod engine;
 mod exit;
 mod log;
+mod requests;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     gate::Gate,
-    metrics::{Metrics, QueueName, QueueState},
+    metrics::Metrics,
     pace::{Churn, Patience},
     plan::{Limits, Part},
     queue::{Class, Lease, Queue},
@@ -147,10 +147,9 @@ impl Controller {
         registry: &mut Registry,
     ) -> Self {
         let queue = Arc::new(Queue::default());
-        registry.register_collector(Box::new(QueueState(Arc::clone(&queue))));
         let syncer = Syncer {
             writer: Writer::new(client, config.limit, Arc::clone(&gate)),
-            metrics: Metrics::register(registry),
+            metrics: Metrics::register(registry, &index, &queue),
             zones: RwLock::new(None),
             states: DashMap::new(),
             ending: Mutex::default(),
@@ -255,9 +254,7 @@ impl Inner {
                 .iter()
                 .map(move |part| (Task { key: key.clone(), part: *part }, Class::of(urgency, *part), since))
         });
-        self.queue.push(tasks.inspect(|(task, _, _)| {
-            self.syncer.metrics.adds.get_or_create(&QueueName::of(task.part)).inc();
-        }));
+        self.queue.push_and_tell(tasks, |task, joined| self.syncer.metrics.pushed(task, joined));
     }
 
     /// Computes the zones' shares anew, and tells whether they changed.
@@ -301,19 +298,16 @@ impl Inner {
 
     async fn work_on(&self, lease: Lease<Task>, stop: &CancellationToken) {
         let part = lease.key.part;
-        let metrics = &self.syncer.metrics;
-        let queue = QueueName::of(part);
-        let begun = Instant::now();
-        metrics.waited.get_or_create(&queue).observe((begun - lease.since).as_secs_f64());
+        let work = self.syncer.metrics.begin(&lease);
         let verdict = match part {
             Part::Slices => self.syncer.sync::<EndpointSlice>(&lease, stop).await,
             Part::Endpoints => self.syncer.sync::<Endpoints>(&lease, stop).await,
         };
-        metrics.worked.get_or_create(&queue).observe(begun.elapsed().as_secs_f64());
+        self.syncer.metrics.ended(&lease.key, &work, &verdict);
+        drop(work);
         match verdict {
             Verdict::Done(rest) => lease.done(rest),
             Verdict::Retry { pause } => {
-                metrics.retries.get_or_create(&queue).inc();
                 lease.retry(pause);
             }
         }

@@ -41,6 +41,7 @@ type Wanted = BTreeMap<(AddressType, PortKey), Vec<SliceEndpoint>>;
 /// Plans the slices that mirror the Endpoints of a Service; deletes those that mirror nothing.
 pub(crate) fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<EndpointSlice> {
     let mut plan = Plan::default();
+    plan.tally.mirrored = true;
     let mut existing: BTreeMap<(AddressType, PortKey), Vec<&Arc<EndpointSlice>>> = BTreeMap::new();
     for slice in mirrored(view) {
         let ports = PortKey::new(slice.ports.as_deref().unwrap_or_default());
@@ -50,12 +51,13 @@ pub(crate) fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<EndpointSlic
         plan.writes.extend(
             existing.into_values().flatten().map(|slice| Write::Delete { current: Arc::clone(slice) }),
         );
+        count(&mut plan);
         return plan;
     };
     let form = Form::new(endpoints);
     let mut missing = Vec::new();
-    let (wanted, skipped) = wanted(endpoints, inputs.limits.mirrored_per_subset);
-    plan.tally.skipped = skipped;
+    let (wanted, skipped, invalid) = wanted(endpoints, inputs.limits.mirrored_per_subset);
+    (plan.tally.skipped, plan.tally.invalid) = (skipped + invalid, invalid);
     plan.tally.objects = wanted.len();
     plan.tally.objects_at_best = wanted.len();
     for (key, slice_endpoints) in wanted {
@@ -90,7 +92,27 @@ pub(crate) fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<EndpointSlic
     writes.append(&mut plan.writes);
     writes.extend(surplus.into_iter().map(|slice| Write::Delete { current: Arc::clone(slice) }));
     plan.writes = writes;
+    count(&mut plan);
     plan
+}
+
+/// Counts the endpoints that the plan's writes add, change and remove.
+fn count(plan: &mut Plan<EndpointSlice>) {
+    for write in &plan.writes {
+        let (old, new): (&[SliceEndpoint], &[SliceEndpoint]) = match write {
+            Write::Create(new) => (&[], &new.endpoints),
+            Write::Update { current, new } => (&current.endpoints, &new.endpoints),
+            Write::Delete { current } => (&current.endpoints, &[]),
+        };
+        let mut before: HashMap<_, _> = old.iter().map(|endpoint| (identity(endpoint), endpoint)).collect();
+        for endpoint in new {
+            match before.remove(&identity(endpoint)) {
+                None => plan.tally.added += 1,
+                Some(known) => plan.tally.updated += usize::from(known != endpoint),
+            }
+        }
+        plan.tally.removed += before.len();
+    }
 }
 
 /// The Endpoints of the view, if they are to be mirrored.
@@ -107,12 +129,13 @@ fn mirrored(view: &ServiceView) -> impl Iterator<Item = &Arc<EndpointSlice>> {
     view.slices.iter().filter(move |slice| made(slice) && !slice.meta.deleting)
 }
 
-/// The endpoints of each slice, and how many addresses are left out for the limit. Addresses that differ in nothing but
-/// the uid of their target, or in being ready, are one endpoint: the last of them, which is the one that is not ready.
-fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize) {
+/// The endpoints of each slice, and how many addresses are left out: for the limit, and because they are none. Addresses
+/// that differ in nothing but the uid of their target, or in being ready, are one endpoint: the last of them, which is the
+/// one that is not ready.
+fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize, usize) {
     let mut wanted = Wanted::new();
     let mut places = HashMap::new();
-    let mut skipped = 0;
+    let (mut skipped, mut invalid) = (0, 0);
     for subset in repack(&endpoints.subsets) {
         let ready = subset.addresses.iter().map(|address| (address, true));
         let unready = subset.not_ready_addresses.iter().map(|address| (address, false));
@@ -120,7 +143,10 @@ fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize) {
         let mut taken = 0;
         for (address, ready) in ready.chain(unready) {
             // What is no address cannot be in a slice. The API server refuses it in Endpoints too, today.
-            let Some((address_type, endpoint)) = endpoint(address, ready) else { continue };
+            let Some((address_type, endpoint)) = endpoint(address, ready) else {
+                invalid += 1;
+                continue;
+            };
             if taken == most {
                 skipped += 1;
                 continue;
@@ -138,7 +164,7 @@ fn wanted(endpoints: &Endpoints, most: usize) -> (Wanted, usize) {
             }
         }
     }
-    (wanted, skipped)
+    (wanted, skipped, invalid)
 }
 
 /// What tells endpoints of a slice apart (Kubernetes `staging/src/k8s.io/endpointslice/util`, `hashEndpoint`): address,

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use callsign_shared::{
     Labels, ServiceView,
     name::Name,
-    object::{Decode, Meta, OwnerReference, Service, well_known},
+    object::{Decode, Meta, OwnerReference, Service, TrafficDistribution, well_known},
 };
 use jiff::Timestamp;
 
@@ -75,8 +75,18 @@ pub struct Tally {
     pub added: usize,
     /// Endpoints the plan removes.
     pub removed: usize,
-    /// Addresses left out because there are more than the limit.
+    /// Endpoints the plan changes in place; counted where they are mirrored.
+    pub updated: usize,
+    /// Addresses left out: because there are more than the limit, or because they are none.
     pub skipped: usize,
+    /// Those of them that are no addresses.
+    pub invalid: usize,
+    /// The counts are of slices mirrored from Endpoints, not of slices made from a selector.
+    pub mirrored: bool,
+    /// What the Service says about its traffic.
+    pub distribution: Option<TrafficDistribution>,
+    /// Topology hints are asked for by annotation.
+    pub topology_auto: bool,
 }
 
 /// Numbers that bound what is written.

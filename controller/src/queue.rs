@@ -158,8 +158,18 @@ impl<K: Key> Default for Queue<K> {
 impl<K: Key> Queue<K> {
     /// Adds changes of keys, with the time when each happened.
     pub fn push(&self, changes: impl IntoIterator<Item = (K, Class, Instant)>) {
+        self.push_and_tell(changes, |_, _| {});
+    }
+
+    /// Adds changes of keys, and tells of each whether it joined one that waits already.
+    pub fn push_and_tell(
+        &self,
+        changes: impl IntoIterator<Item = (K, Class, Instant)>,
+        mut tell: impl FnMut(&K, bool),
+    ) {
         let mut state = self.state.lock();
         for (key, class, since) in changes {
+            tell(&key, state.has_change(&key));
             state.push(key, class, since);
         }
         drop(state);
@@ -198,11 +208,13 @@ impl<K: Key> Queue<K> {
         state.ready.len() + state.waiting
     }
 
-    /// How many of them are like this.
-    pub fn count(&self, like: impl Fn(&K) -> bool) -> usize {
+    /// Shows each of them, with its class and the time of its oldest change.
+    pub fn survey(&self, mut show: impl FnMut(&K, Class, Instant)) {
         let state = self.state.lock();
         let waits = |entry: &Entry| matches!(entry.place, Place::Ready { .. } | Place::Waiting { .. });
-        state.entries.iter().filter(|(key, entry)| waits(entry) && like(key)).count()
+        for (key, entry) in state.entries.iter().filter(|(_, entry)| waits(entry)) {
+            show(key, entry.class, entry.since);
+        }
     }
 
     /// How many keys are being worked on.
@@ -252,6 +264,15 @@ impl<K: Key> Drop for Lease<K> {
 }
 
 impl<K: Key> State<K> {
+    /// Whether a change of the key waits to be worked on.
+    fn has_change(&self, key: &K) -> bool {
+        self.entries.get(key).is_some_and(|entry| match entry.place {
+            Place::Ready { .. } | Place::Waiting { .. } => true,
+            Place::Running { again } => again.is_some(),
+            Place::Resting { .. } => false,
+        })
+    }
+
     fn push(&mut self, key: K, class: Class, since: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else {
             let entry = Entry { place: Place::Running { again: None }, class, since, failures: 0 };

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controller::{Config, EndpointsMode, Mode, Task},
     endpoints,
-    metrics::{Counted, KindLabel, KindVerb, Metrics, OperationLabel, ResultLabel, WriteLabels, signed},
+    metrics::{Counted, KindLabel, Metrics, signed},
     minor,
     overlay::{LIFETIME, Overlay},
     pace::{Churn, Gaps, Minor, Pace},
@@ -205,19 +205,7 @@ enum Halt {
 impl Syncer {
     /// Brings one part of one Service to what it should be.
     pub(crate) async fn sync<T: Synced>(&self, work: &Lease<Task>, stop: &CancellationToken) -> Verdict {
-        let verdict = self.until_nothing_differs::<T>(work, stop).await;
-        if T::PART == Part::Slices {
-            let result = if matches!(verdict, Verdict::Done(_)) { "success" } else { "error" };
-            self.metrics.syncs.get_or_create(&ResultLabel { result }).inc();
-        }
-        verdict
-    }
-
-    async fn until_nothing_differs<T: Synced>(
-        &self,
-        work: &Lease<Task>,
-        stop: &CancellationToken,
-    ) -> Verdict {
+        let begun = Instant::now();
         let key = &work.key.key;
         for _ in 0..ROUNDS {
             let Planned { mut plan, later } = self.plan::<T>(key);
@@ -228,16 +216,14 @@ impl Syncer {
                 self.tell_difference::<T>(key, &plan);
                 return Verdict::Done(Rest::default());
             }
+            let (tally, writes) = (plan.tally, plan.writes.len());
             if plan.writes.is_empty() {
+                self.metrics.carried_out::<T>(work, &tally, 0, begun);
                 return self.finish::<T>(key, false, later);
             }
             match self.carry_out::<T>(work, plan, stop).await {
                 Ok(()) => {
-                    let kind = KindLabel { kind: T::KIND };
-                    self.metrics
-                        .change_to_write
-                        .get_or_create(&kind)
-                        .observe(work.since.elapsed().as_secs_f64());
+                    self.metrics.carried_out::<T>(work, &tally, writes, begun);
                     return self.finish::<T>(key, true, later);
                 }
                 Err(Halt::PlanAgain) => {}
@@ -351,7 +337,7 @@ impl Syncer {
             }
             let begun = Instant::now();
             let outcome = self.writer.write(&write).await;
-            self.count::<T>(&write, &outcome, begun);
+            self.metrics.wrote(&write, &outcome, begun);
             match (outcome, &write) {
                 (Ok(Outcome::Written(object)), _) => {
                     if T::PART == Part::Slices {
@@ -374,7 +360,6 @@ impl Syncer {
                 }
             }
         }
-        self.observe::<T>(plan.tally);
         Ok(())
     }
 
@@ -441,38 +426,6 @@ impl Syncer {
         }
         // Leaves no state of a Service that is gone.
         let _ = self.finish::<T>(key, false, None);
-    }
-
-    fn count<T: Synced>(&self, write: &Write<T>, outcome: &Result<Outcome<T>, Failure>, begun: Instant) {
-        let (kind, verb) = (T::KIND, write.verb());
-        let result = match outcome {
-            Ok(Outcome::Written(_) | Outcome::Deleted) => "ok",
-            Ok(Outcome::Dropped) => "namespace_ending",
-            Err(Failure::Conflict | Failure::AlreadyExists) => "conflict",
-            Err(Failure::Overloaded { .. }) => "overloaded",
-            Err(_) => "error",
-        };
-        self.metrics.writes.get_or_create(&WriteLabels { kind, verb, result }).inc();
-        let seconds = begun.elapsed().as_secs_f64();
-        self.metrics.write_seconds.get_or_create(&KindVerb { kind, verb }).observe(seconds);
-        if T::PART == Part::Slices && result == "ok" {
-            let object = match write {
-                Write::Create(new) | Write::Update { new, .. } => new,
-                Write::Delete { current } => current,
-            };
-            let changes =
-                if object.is_mirrored() { &self.metrics.mirror_changes } else { &self.metrics.changes };
-            changes.get_or_create(&OperationLabel { operation: verb }).inc();
-        }
-    }
-
-    fn observe<T: Synced>(&self, tally: Tally) {
-        if T::PART == Part::Slices {
-            // Counts are far below 2^52.
-            self.metrics.added.observe(tally.added as f64);
-            self.metrics.removed.observe(tally.removed as f64);
-            self.metrics.skipped.inc_by(tally.skipped as u64);
-        }
     }
 }
 

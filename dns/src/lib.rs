@@ -8,13 +8,16 @@
 //!
 //! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
 //! * [`mod@answer`] is one pure function from a request to its answer.
+//! * [`latency`] measures how long a change takes to be answered.
 //! * [`server`] has the sockets, the limits and the forwarder; all IO is there.
 
 pub mod answer;
+pub mod latency;
 pub mod server;
 pub mod zone;
 
 pub use answer::{Outcome, Transport, answer};
+pub use latency::Latency;
 pub use zone::{Pods, Zone, ZoneConfig};
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ pub(super) fn apply(slots: &mut [Slot<'_>], service: &Service, zones: Option<&Zo
             Some(_) => {}
             None => strip(slots),
         }
-    } else if let Some(distribution) = service.traffic_distribution {
+    } else if let Some(distribution) =
+        service.traffic_distribution.filter(|d| *d != TrafficDistribution::Other)
+    {
         set(slots, |endpoint| near(endpoint, distribution));
     } else {
         strip(slots);
@@ -30,7 +32,7 @@ fn near(endpoint: &SliceEndpoint, distribution: TrafficDistribution) -> Option<H
     let named = |name: &callsign_shared::Name| ForName { name: name.clone() };
     let for_nodes = match distribution {
         TrafficDistribution::PreferSameNode => endpoint.node.iter().map(named).collect(),
-        TrafficDistribution::PreferSameZone => Vec::new(),
+        _ => Vec::new(),
     };
     let for_zones: Vec<_> = endpoint.zone.iter().map(named).collect();
     (!for_zones.is_empty() || !for_nodes.is_empty()).then_some(Hints { for_zones, for_nodes })

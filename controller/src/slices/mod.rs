@@ -69,6 +69,8 @@ fn of_selector(view: &ServiceView, service: &Service, inputs: &Inputs<'_>) -> Pl
     let owner = controller_reference("Service", &service.meta);
     let families = service.slice_families();
     let mut plan = Plan::default();
+    plan.tally.distribution = service.traffic_distribution;
+    plan.tally.topology_auto = service.topology_auto;
     let mut drafts = Vec::new();
     let mut unwanted: Vec<&Arc<EndpointSlice>> = Vec::new();
     for slice in ours(view) {

@@ -91,10 +91,14 @@ pub enum TargetPort {
 /// `spec.trafficDistribution`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrafficDistribution {
-    /// `PreferClose` or its newer name `PreferSameZone`
+    /// `PreferClose`: the older name of `PreferSameZone`, told apart for those who count.
+    PreferClose,
+    /// `PreferSameZone`
     PreferSameZone,
     /// `PreferSameNode`
     PreferSameNode,
+    /// Anything else: of some implementation, and no hints to us.
+    Other,
 }
 
 impl Service {
@@ -223,9 +227,11 @@ impl Decode for Service {
             publish_not_ready: wire.spec.publish_not_ready_addresses,
             external_name: wire.spec.external_name,
             traffic_distribution: match wire.spec.traffic_distribution.as_str() {
-                "PreferClose" | "PreferSameZone" => Some(TrafficDistribution::PreferSameZone),
+                "" => None,
+                "PreferClose" => Some(TrafficDistribution::PreferClose),
+                "PreferSameZone" => Some(TrafficDistribution::PreferSameZone),
                 "PreferSameNode" => Some(TrafficDistribution::PreferSameNode),
-                _ => None,
+                _ => Some(TrafficDistribution::Other),
             },
             topology_auto: topology.is_some_and(|mode| mode == "Auto" || mode == "auto"),
             meta: wire.metadata.into(),

@@ -1,0 +1,142 @@
+//! Counts every request to the API server, whoever makes it: watches, writes, leases, events. The names, labels and buckets
+//! are client-go's (Kubernetes `staging/src/k8s.io/component-base/metrics/prometheus/restclient`).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{Request, Response};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+use tower::{Layer, Service};
+
+/// The counters. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    total: Family<RequestLabels, Counter>,
+    duration: Family<VerbLabels, Histogram>,
+    host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    code: String,
+    method: String,
+    host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabels {
+    verb: String,
+    host: String,
+}
+
+/// A client's service, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted<S> {
+    inner: S,
+    requests: Requests,
+}
+
+impl Requests {
+    /// Counters of requests to the API server at `url`.
+    pub(crate) fn register(registry: &mut Registry, url: &http::Uri) -> Self {
+        let seconds = || Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0]);
+        let new = Self {
+            total: Family::default(),
+            duration: Family::new_with_constructor(seconds),
+            host: url.authority().map(ToString::to_string).unwrap_or_default(),
+        };
+        registry.register(
+            "rest_client_requests",
+            "Number of HTTP requests, partitioned by status code, method, and host",
+            new.total.clone(),
+        );
+        registry.register(
+            "rest_client_request_duration_seconds",
+            "Request latency in seconds. Broken down by verb, and host",
+            new.duration.clone(),
+        );
+        new
+    }
+
+    fn answered(&self, method: &http::Method, code: Option<http::StatusCode>, seconds: f64) {
+        let (method, host) = (method.to_string(), self.host.clone());
+        // Without an answer there is no code; client-go says so.
+        let code = code.map_or_else(|| "<error>".to_owned(), |code| code.as_str().to_owned());
+        self.duration
+            .get_or_create(&VerbLabels { verb: method.clone(), host: host.clone() })
+            .observe(seconds);
+        self.total.get_or_create(&RequestLabels { code, method, host }).inc();
+    }
+}
+
+impl<S> Layer<S> for Requests {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, requests: self.clone() }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Counted<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (method, requests, begun) = (request.method().clone(), self.requests.clone(), Instant::now());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let code = answer.as_ref().ok().map(Response::status);
+            requests.answered(&method, code, begun.elapsed().as_secs_f64());
+            answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_request_is_counted_by_its_end() {
+        let mut registry = Registry::default();
+        let requests = Requests::register(&mut registry, &"https://10.0.0.1:6443/".parse().unwrap());
+        for code in [200, 429, 0] {
+            let answer = tower::service_fn(move |_: Request<()>| async move {
+                match code {
+                    0 => Err(std::io::Error::other("cut")),
+                    code => Ok(Response::builder().status(code).body(()).unwrap()),
+                }
+            });
+            let request = Request::builder().method("PUT").body(()).unwrap();
+            let _ = requests.layer(answer).oneshot(request).await;
+        }
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        for code in ["200", "429", "<error>"] {
+            let line = format!(
+                "rest_client_requests_total{{code=\"{code}\",method=\"PUT\",host=\"10.0.0.1:6443\"}} 1\n"
+            );
+            assert!(page.contains(&line), "{line}{page}");
+        }
+    }
+}
