@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use callsign_e2e::{
-    apiserver::{Key, Options, Part, WriteOptions, faults::Fault, kind::Kind},
+    apiserver::{Key, Options, Part, Patch, WriteOptions, faults::Fault, kind::Kind},
     harness::{
         build,
         namespace::{Namespace, hold, list, server, until, writes},
@@ -28,16 +28,15 @@ fn pod(name: &str, ip: &str, ready: bool) -> Value {
     build::pod("", name, "web", ip, ready)
 }
 
-/// Edits an object as `kubectl edit` does.
-fn edit(world: &World, n: &Namespace, kind: Kind, name: &str, change: fn(&mut Value)) -> Result<()> {
-    let mut object = n.get(kind, name).with_context(|| format!("{name} in {}", n.name))?;
-    let before = object.clone();
-    change(&mut object);
-    assert_ne!(object, before, "{}: an edit that changes nothing", n.name);
-    let options = WriteOptions::by("test");
+/// Edits an object as `kubectl patch --type json` does.
+fn edit(world: &World, n: &Namespace, kind: Kind, name: &str, patch: &Value) -> Result<()> {
     let key = Key::new(&n.name, name);
-    let written = world.embedded()?.store().update(kind, &key, Part::Main, object, &options);
-    written.map(drop).map_err(|error| anyhow!("{}: {error:?}", n.name))
+    let (patch, options) = (Patch::Json(patch.clone()), WriteOptions::by("test"));
+    let before = n.get(kind, name);
+    let written = world.embedded()?.store().patch(kind, &key, Part::Main, &patch, &options);
+    written.map_err(|error| anyhow!("{}: {error:?}", n.name))?;
+    ensure!(n.get(kind, name) != before, "{}: an edit that changes nothing", n.name);
+    Ok(())
 }
 
 fn first_slice(n: &Namespace) -> String {
@@ -78,98 +77,102 @@ fn slices(n: &Namespace) -> Vec<String> {
     all
 }
 
-type Edit = (&'static str, fn(&mut Value));
+type Edit = (&'static str, Value);
 
-const OF_ENDPOINTS: [Edit; 24] = [
-    ("ip", |o| o["subsets"][0]["addresses"][0]["ip"] = json!("192.0.2.66")),
-    ("hostname", |o| o["subsets"][0]["addresses"][0]["hostname"] = json!("x")),
-    ("node-name", |o| o["subsets"][0]["addresses"][0]["nodeName"] = json!("x")),
-    ("target-uid", |o| o["subsets"][0]["addresses"][0]["targetRef"]["uid"] = json!("x")),
-    ("target-name", |o| o["subsets"][0]["addresses"][0]["targetRef"]["name"] = json!("x")),
-    ("target-kind", |o| o["subsets"][0]["addresses"][0]["targetRef"]["kind"] = json!("X")),
-    ("target", |o| o["subsets"][0]["addresses"][0]["targetRef"] = Value::Null),
-    ("fewer", |o| drop(o["subsets"][0]["addresses"].as_array_mut().map(|list| list.remove(0)))),
-    ("more", |o| {
-        o["subsets"][0]["addresses"].as_array_mut().expect("a list").push(json!({"ip": "192.0.2.66"}))
-    }),
-    ("not-ready", |o| {
-        let moved = o["subsets"][0]["addresses"].as_array_mut().expect("a list").remove(0);
-        o["subsets"][0]["notReadyAddresses"].as_array_mut().expect("a list").push(moved);
-    }),
-    ("ready", |o| {
-        let moved = o["subsets"][0]["notReadyAddresses"].as_array_mut().expect("a list").remove(0);
-        o["subsets"][0]["addresses"].as_array_mut().expect("a list").push(moved);
-    }),
-    ("port-number", |o| o["subsets"][0]["ports"][0]["port"] = json!(1)),
-    ("port-name", |o| o["subsets"][0]["ports"][0]["name"] = json!("x")),
-    ("port-protocol", |o| o["subsets"][0]["ports"][0]["protocol"] = json!("UDP")),
-    ("port-app", |o| o["subsets"][0]["ports"][0]["appProtocol"] = json!("x")),
-    ("port-more", |o| {
-        o["subsets"][0]["ports"].as_array_mut().expect("a list").push(json!({"name": "x", "port": 1}))
-    }),
-    ("subset-more", |o| {
-        o["subsets"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"addresses": [{"ip": "192.0.2.66"}], "ports": [{"port": 1}]}))
-    }),
-    ("nothing-left", |o| o["subsets"] = json!([])),
-    ("label-stray", |o| o["metadata"]["labels"]["stray"] = json!("x")),
-    ("label-gone", |o| drop(o["metadata"]["labels"].as_object_mut().map(|labels| labels.remove("team")))),
-    ("label-other", |o| o["metadata"]["labels"]["team"] = json!("x")),
-    ("label-manager", |o| o["metadata"]["labels"]["endpoints.kubernetes.io/managed-by"] = json!("x")),
-    ("label-headless", |o| o["metadata"]["labels"]["service.kubernetes.io/headless"] = json!("")),
-    ("capacity", |o| {
-        o["metadata"]["annotations"]["endpoints.kubernetes.io/over-capacity"] = json!("truncated")
-    }),
-];
+/// Edits as JSON patches (RFC 6902).
+fn set(path: &str, value: impl Into<Value>) -> Value {
+    json!([{"op": "add", "path": path, "value": value.into()}])
+}
 
-const OF_SLICES: [Edit; 27] = [
-    ("address", |o| o["endpoints"][0]["addresses"] = json!(["192.0.2.66"])),
-    ("ready", |o| o["endpoints"][0]["conditions"]["ready"] = json!(false)),
-    ("serving", |o| o["endpoints"][0]["conditions"]["serving"] = json!(false)),
-    ("terminating", |o| o["endpoints"][0]["conditions"]["terminating"] = json!(true)),
-    ("conditions", |o| o["endpoints"][0]["conditions"] = json!({})),
-    ("hostname", |o| o["endpoints"][0]["hostname"] = json!("x")),
-    ("node-name", |o| o["endpoints"][0]["nodeName"] = json!("x")),
-    ("zone", |o| o["endpoints"][0]["zone"] = json!("x")),
-    ("target-uid", |o| o["endpoints"][0]["targetRef"]["uid"] = json!("x")),
-    ("target-name", |o| o["endpoints"][0]["targetRef"]["name"] = json!("x")),
-    ("target-kind", |o| o["endpoints"][0]["targetRef"]["kind"] = json!("X")),
-    ("target", |o| o["endpoints"][0]["targetRef"] = Value::Null),
-    ("hints", |o| o["endpoints"][0]["hints"] = json!({"forZones": [{"name": "zone-b"}]})),
-    ("fewer", |o| drop(o["endpoints"].as_array_mut().map(|list| list.remove(0)))),
-    ("more", |o| {
-        o["endpoints"]
-            .as_array_mut()
-            .expect("a list")
-            .push(json!({"addresses": ["192.0.2.66"], "conditions": {}}))
-    }),
-    ("twice", |o| {
-        let again = o["endpoints"][0].clone();
-        o["endpoints"].as_array_mut().expect("a list").push(again);
-    }),
-    ("nothing-left", |o| o["endpoints"] = json!([])),
-    ("port-number", |o| o["ports"][0]["port"] = json!(1)),
-    ("port-name", |o| o["ports"][0]["name"] = json!("x")),
-    ("port-app", |o| o["ports"][0]["appProtocol"] = json!("x")),
-    ("ports", |o| o["ports"] = json!([])),
-    ("label-stray", |o| o["metadata"]["labels"]["stray"] = json!("x")),
-    ("label-gone", |o| drop(o["metadata"]["labels"].as_object_mut().map(|labels| labels.remove("team")))),
-    ("label-headless", |o| o["metadata"]["labels"]["service.kubernetes.io/headless"] = json!("x")),
-    ("label-service", |o| o["metadata"]["labels"]["kubernetes.io/service-name"] = json!("x")),
-    ("label-manager", |o| {
-        drop(o["metadata"]["labels"].as_object_mut().map(|labels| labels.remove(MANAGED_BY)))
-    }),
-    ("owners", |o| o["metadata"]["ownerReferences"] = Value::Null),
-];
+fn gone(path: &str) -> Value {
+    json!([{"op": "remove", "path": path}])
+}
+
+fn from(op: &str, from: &str, path: &str) -> Value {
+    json!([{"op": op, "from": from, "path": path}])
+}
+
+fn of_labels() -> Vec<Edit> {
+    vec![
+        ("label-stray", set("/metadata/labels/stray", "x")),
+        ("label-gone", gone("/metadata/labels/team")),
+        ("label-other", set("/metadata/labels/team", "x")),
+        ("label-headless", set("/metadata/labels/service.kubernetes.io~1headless", "")),
+    ]
+}
+
+fn of_endpoints() -> Vec<Edit> {
+    let first = |field: &str| format!("/subsets/0/addresses/0/{field}");
+    let stranger = json!({"ip": "192.0.2.66"});
+    let mut edits = vec![
+        ("ip", set(&first("ip"), "192.0.2.66")),
+        ("hostname", set(&first("hostname"), "x")),
+        ("node-name", json!([{"op": "remove", "path": first("nodeName")}])),
+        ("target-uid", set(&first("targetRef/uid"), "x")),
+        ("target-name", set(&first("targetRef/name"), "x")),
+        ("target-kind", set(&first("targetRef/kind"), "X")),
+        ("target", gone(&first("targetRef"))),
+        ("fewer", gone("/subsets/0/addresses/0")),
+        ("more", set("/subsets/0/addresses/-", stranger.clone())),
+        ("not-ready", from("move", "/subsets/0/addresses/0", "/subsets/0/notReadyAddresses/-")),
+        ("ready", from("move", "/subsets/0/notReadyAddresses/0", "/subsets/0/addresses/-")),
+        ("port-number", set("/subsets/0/ports/0/port", 1)),
+        ("port-name", set("/subsets/0/ports/0/name", "x")),
+        ("port-protocol", set("/subsets/0/ports/0/protocol", "UDP")),
+        ("port-app", set("/subsets/0/ports/0/appProtocol", "x")),
+        ("port-more", set("/subsets/0/ports/-", json!({"name": "x", "port": 1}))),
+        ("subset-more", set("/subsets/-", json!({"addresses": [stranger], "ports": [{"port": 1}]}))),
+        ("nothing-left", gone("/subsets")),
+        ("label-manager", set("/metadata/labels/endpoints.kubernetes.io~1managed-by", "x")),
+        (
+            "capacity",
+            set("/metadata/annotations", json!({"endpoints.kubernetes.io/over-capacity": "truncated"})),
+        ),
+    ];
+    edits.extend(of_labels());
+    edits
+}
+
+fn of_slices() -> Vec<Edit> {
+    let first = |field: &str| format!("/endpoints/0/{field}");
+    let mut edits = vec![
+        ("address", set(&first("addresses/0"), "192.0.2.66")),
+        ("ready", set(&first("conditions/ready"), false)),
+        ("serving", set(&first("conditions/serving"), false)),
+        ("terminating", set(&first("conditions/terminating"), true)),
+        ("conditions", set(&first("conditions"), json!({}))),
+        ("hostname", set(&first("hostname"), "x")),
+        ("node-name", set(&first("nodeName"), "x")),
+        ("zone", set(&first("zone"), "x")),
+        ("target-uid", set(&first("targetRef/uid"), "x")),
+        ("target-name", set(&first("targetRef/name"), "x")),
+        ("target-kind", set(&first("targetRef/kind"), "X")),
+        ("target", gone(&first("targetRef"))),
+        ("hints", set(&first("hints"), json!({"forZones": [{"name": "zone-b"}]}))),
+        ("fewer", gone("/endpoints/0")),
+        ("more", set("/endpoints/-", json!({"addresses": ["192.0.2.66"], "conditions": {}}))),
+        ("twice", from("copy", "/endpoints/0", "/endpoints/-")),
+        ("nothing-left", set("/endpoints", json!([]))),
+        ("port-number", set("/ports/0/port", 1)),
+        ("port-name", set("/ports/0/name", "x")),
+        ("port-protocol", set("/ports/0/protocol", "UDP")),
+        ("port-app", set("/ports/0/appProtocol", "x")),
+        ("ports", set("/ports", json!([]))),
+        ("label-service", set("/metadata/labels/kubernetes.io~1service-name", "x")),
+        ("label-manager", gone("/metadata/labels/endpointslice.kubernetes.io~1managed-by")),
+        ("owners", gone("/metadata/ownerReferences")),
+        ("owner-uid", set("/metadata/ownerReferences/0/uid", "11111111-2222-3333-4444-555555555555")),
+    ];
+    edits.extend(of_labels());
+    edits
+}
 
 /// Every field of every object that is written here, changed by somebody else.
 #[tokio::test(flavor = "multi_thread")]
 async fn hand_edits_of_each_field() -> Result<()> {
     let world = world().await?;
     let mut cases = Vec::new();
-    for (what, edits) in [("endpoints", &OF_ENDPOINTS[..]), ("slice", &OF_SLICES), ("mirrored", &OF_SLICES)] {
+    for (what, edits) in [("endpoints", of_endpoints()), ("slice", of_slices()), ("mirrored", of_slices())] {
         for (field, change) in edits {
             let n = Namespace::new(world.embedded()?, &format!("{what}-{field}"))?;
             let mut service = build::service("", "web");
@@ -191,7 +194,7 @@ async fn hand_edits_of_each_field() -> Result<()> {
             {
                 n.put(pod(name, ip, ready))?;
             }
-            cases.push((n, what, *change));
+            cases.push((n, what, change));
         }
     }
     until("all are made", || {
@@ -206,8 +209,8 @@ async fn hand_edits_of_each_field() -> Result<()> {
     let right: Vec<_> = cases.iter().map(|(n, ..)| (endpoints(n), slices(n))).collect();
     for (n, what, change) in &cases {
         match *what {
-            "endpoints" => edit(&world, n, Kind::Endpoints, "web", *change)?,
-            _ => edit(&world, n, Kind::EndpointSlice, &first_slice(n), *change)?,
+            "endpoints" => edit(&world, n, Kind::Endpoints, "web", change)?,
+            _ => edit(&world, n, Kind::EndpointSlice, &first_slice(n), change)?,
         }
     }
     let wrong = || {
