@@ -5,7 +5,11 @@ use std::{future::Future, net::SocketAddr, path::Path, sync::Once, time::Duratio
 use anyhow::{Context, Result, bail};
 use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 
-use super::{cluster::Cluster, process::Callsign, resolver::Resolver};
+use super::{
+    cluster::Cluster,
+    process::{Callsign, Signal},
+    resolver::Resolver,
+};
 use crate::apiserver::{ApiServer, Options, Running, faults::Fault};
 
 /// How long a change may take to show.
@@ -100,6 +104,20 @@ impl World {
     /// When it does not come up.
     pub fn another(&self, binary: &Path, arguments: &[&str]) -> Result<Callsign> {
         Callsign::start(binary, serve(&self.folder.path().join("kubeconfig"), arguments))
+    }
+
+    /// Ends Callsign in an orderly way and starts it again with these `arguments`. It should not linger: have it started
+    /// with `--lameduck 0`.
+    ///
+    /// # Errors
+    /// When it does not end or come up.
+    pub async fn restart(&mut self, binary: &Path, arguments: &[&str]) -> Result<()> {
+        self.callsign.signal(Signal::SIGTERM)?;
+        self.callsign.ended(PATIENCE).await?;
+        self.callsign = self.another(binary, arguments)?;
+        self.dns = self.callsign.address("dns").await?;
+        self.resolver = Resolver::new(self.dns).await?;
+        self.ready().await
     }
 
     async fn ready(&self) -> Result<()> {

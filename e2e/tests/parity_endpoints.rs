@@ -178,7 +178,7 @@ async fn over_capacity() -> Result<()> {
     let server = server(Options::default(), &NODES).await?;
     let n = Namespace::new(&server, "big")?;
     n.put(selecting(json!([{"name": "http", "port": 80, "targetPort": "web"}])))?;
-    for number in 0..1040_u16 {
+    for number in 0..1540_u16 {
         let (second, ready) = (number >= 600, number < 900);
         let mut pod =
             pod(&format!("p-{number:04}"), &format!("10.1.{}.{}", number / 200, number % 200 + 1), ready);
@@ -186,7 +186,8 @@ async fn over_capacity() -> Result<()> {
         pod["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": port}]);
         n.put(pod)?;
     }
-    let world = World::join(Path::new(BINARY), server, &["--max-endpoints-per-slice", "1000"]).await?;
+    let flags = ["--max-endpoints-per-slice", "1000", "--lameduck", "0"];
+    let mut world = World::join(Path::new(BINARY), server, &flags).await?;
     let shares = || {
         let object = n.get(Kind::Endpoints, "web").unwrap_or_default();
         let mut shares: Vec<_> = list(&object, "subsets")
@@ -209,13 +210,16 @@ async fn over_capacity() -> Result<()> {
     n.merge(Kind::Service, "web", json!({"metadata": {"annotations": {"a": "b"}}}))?;
     world.cluster.settle().await?;
     assert_eq!(writes(world.embedded()?, "endpoints"), before, "at rest");
+    world.restart(Path::new(BINARY), &flags).await?;
+    world.cluster.settle().await?;
+    assert_eq!(writes(world.embedded()?, "endpoints"), before, "after a restart");
     // More ready ones than there is room for: those that are not are left out altogether.
     for number in 900..1030 {
         n.merge(Kind::Pod, &format!("p-{number:04}"), json!({"status": build::status_conditions(true)}))?;
     }
     // 600 and 430 of 1030: ceil(600·1000/1030) = 583, and what is left.
     until("shares of ready ones", || shares() == (vec![(417, 0), (583, 0)], truncated.clone())).await?;
-    for number in 1000..1040 {
+    for number in 1000..1540 {
         n.delete(Kind::Pod, &format!("p-{number:04}"), Some(0))?;
     }
     until("room for all", || shares() == (vec![(400, 0), (600, 0)], None)).await

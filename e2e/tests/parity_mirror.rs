@@ -119,26 +119,26 @@ async fn subsets() -> Result<()> {
         n.put(endpoints(subsets.clone()))?;
         wanted.push(mirrored(&n, lines));
     }
-    // Addresses are told apart by text and the uid of their target; no target and no uid are the same.
-    let target = |uid: Option<&str>| {
-        let mut target = json!({"kind": "Pod", "namespace": "x", "name": uid.unwrap_or("x")});
-        if let Some(uid) = uid {
-            target["uid"] = json!(uid);
-        }
-        target
-    };
+    // Endpoints of a slice are told apart by address, hostname and the name of their target; uids do not count.
+    let target = |name: &str, uid: &str| json!({"targetRef": {"kind": "Pod", "namespace": "x", "name": name, "uid": uid}});
+    let hostname = |name: &str| json!({"hostname": name});
     for (name, first, second, times) in [
-        ("uids", Some(target(Some("1"))), Some(target(Some("2"))), 2),
-        ("same-uid", Some(target(Some("1"))), Some(target(Some("1"))), 1),
-        ("uid-and-none", Some(target(Some("1"))), None, 2),
-        ("no-uid-and-none", Some(target(None)), None, 1),
+        ("uids", target("x", "1"), target("x", "2"), 1),
+        ("names", target("x", "1"), target("y", "2"), 2),
+        ("same-target", target("x", "1"), target("x", "1"), 1),
+        ("target-and-none", target("x", "1"), json!({}), 2),
+        ("no-name-and-none", json!({"targetRef": {"kind": "Pod"}}), json!({}), 1),
+        ("hostnames", hostname("x"), hostname("x"), 1),
+        // Of two records with one uid, or none, the first counts.
+        ("other-hostnames", hostname("x"), hostname("y"), 1),
+        ("same-uid-other-name", target("x", "1"), target("y", "1"), 1),
     ] {
         let n = Namespace::new(world.embedded()?, name)?;
         n.put(service())?;
         let mut subsets = json!([subset(&[a], &[], &[80]), subset(&[a], &[], &[80])]);
-        for (at, target) in [first, second].into_iter().enumerate() {
-            if let Some(target) = target {
-                subsets[at]["addresses"][0]["targetRef"] = target;
+        for (at, fields) in [first, second].into_iter().enumerate() {
+            for (field, value) in fields.as_object().into_iter().flatten() {
+                subsets[at]["addresses"][0][field] = value.clone();
             }
         }
         n.put(endpoints(subsets))?;

@@ -244,6 +244,43 @@ async fn packing() -> Result<()> {
     Ok(())
 }
 
+/// `--max-endpoints-per-slice` is lowered: fuller slices stay as they are, as upstream's do, also when one of their
+/// endpoints changes; they take nothing in until they have room, and what comes goes elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lower_limit() -> Result<()> {
+    let server = server(bare(), &NODES).await?;
+    let n = Namespace::new(&server, "lower")?;
+    n.put(build::service("", "web"))?;
+    for number in 0..30 {
+        numbered(&n, number)?;
+    }
+    let mut world = World::join(Path::new(BINARY), server, &["--lameduck", "0"]).await?;
+    until("one slice", || n.sizes("web") == [30]).await?;
+    world.cluster.settle().await?;
+    let before = writes(world.embedded()?, "endpointslices");
+    world.restart(Path::new(BINARY), &["--lameduck", "0", "--max-endpoints-per-slice", "10"]).await?;
+    world.cluster.settle().await?;
+    assert_eq!((n.sizes("web"), writes(world.embedded()?, "endpointslices")), (vec![30], before), "at rest");
+    n.merge(Kind::Pod, "p-000", json!({"status": build::status_conditions(false)}))?;
+    until("not ready", || n.endpoints_in_slices("web").contains(&"10.1.0.1 --- http:8080/TCP".to_owned()))
+        .await?;
+    assert_eq!(n.sizes("web"), [30]);
+    numbered(&n, 30)?;
+    until("one more", || n.sizes("web") == [1, 30]).await?;
+    for number in 1..25 {
+        n.delete(Kind::Pod, &format!("p-{number:03}"), Some(0))?;
+    }
+    until("fewer", || n.sizes("web") == [1, 6]).await?;
+    for number in 40..44 {
+        numbered(&n, number)?;
+    }
+    until("again as full as may be", || {
+        let sizes = n.sizes("web");
+        sizes.iter().sum::<usize>() == 11 && sizes.iter().all(|size| *size <= 10)
+    })
+    .await
+}
+
 /// Which slices are ours to touch.
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_slices() -> Result<()> {
