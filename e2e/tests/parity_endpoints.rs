@@ -71,6 +71,7 @@ async fn labels() -> Result<()> {
         let found = n.get(Kind::Endpoints, "web").unwrap_or_default();
         let slices = n.slices("web");
         found.pointer("/metadata/labels") == Some(&endpoints)
+            && found.pointer("/metadata/ownerReferences").is_none()
             && slices.len() == 1
             && slices[0].pointer("/metadata/labels") == Some(&slice)
     };
@@ -213,6 +214,10 @@ async fn over_capacity() -> Result<()> {
     world.restart(Path::new(BINARY), &flags).await?;
     world.cluster.settle().await?;
     assert_eq!(writes(world.embedded()?, "endpoints"), before, "after a restart");
+    // What very old versions wrote.
+    let warning = json!({"metadata": {"annotations": {"endpoints.kubernetes.io/over-capacity": "warning"}}});
+    n.merge(Kind::Endpoints, "web", warning)?;
+    until("the annotation of today", || shares().1 == truncated).await?;
     // More ready ones than there is room for: those that are not are left out altogether.
     for number in 900..1030 {
         n.merge(Kind::Pod, &format!("p-{number:04}"), json!({"status": build::status_conditions(true)}))?;

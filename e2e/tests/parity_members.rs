@@ -137,6 +137,66 @@ async fn a_pod_that_changes_underhand() -> Result<()> {
     .await
 }
 
+/// Pods that share an address are endpoints each; one that has ended is not (`TestSyncService`, "same IPs").
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_share_an_address() -> Result<()> {
+    let world = world().await?;
+    let n = Namespace::new(world.embedded()?, "shared")?;
+    n.put(build::service("", "web"))?;
+    for name in ["a", "b", "done"] {
+        n.put(pod(name, "10.1.0.1", true))?;
+    }
+    n.merge(Kind::Pod, "done", json!({"status": {"phase": "Succeeded"}}))?;
+    let (line, endpoint) = ("10.1.0.1 http:8080/TCP", "10.1.0.1 rs- http:8080/TCP");
+    hold(&world, &[n.wants("web", Some(&[line, line]), &[endpoint, endpoint])]).await?;
+    // The one that goes is taken out, not the other.
+    n.delete(Kind::Pod, "a", Some(0))?;
+    hold(&world, &[n.wants("web", Some(&[line]), &[endpoint])]).await?;
+    let target = |object: &Value, pointer: &str| object.pointer(pointer).cloned();
+    let endpoints = n.get(Kind::Endpoints, "web").unwrap_or_default();
+    assert_eq!(target(&endpoints, "/subsets/0/addresses/0/targetRef/name"), Some(json!("b")));
+    assert_eq!(target(&n.slices("web")[0], "/endpoints/0/targetRef/name"), Some(json!("b")));
+    Ok(())
+}
+
+/// An endpoint has a hostname where the pod has one and its subdomain is the Service's name (`TestShouldSetHostname`).
+#[tokio::test(flavor = "multi_thread")]
+async fn hostnames() -> Result<()> {
+    let world = world().await?;
+    let n = Namespace::new(world.embedded()?, "hostnames")?;
+    n.put(build::headless("", "web"))?;
+    let cases = [
+        ("both", json!({"hostname": "east", "subdomain": "web"}), Some("east")),
+        ("other-subdomain", json!({"hostname": "east", "subdomain": "other"}), None),
+        ("hostname-only", json!({"hostname": "east"}), None),
+        ("subdomain-only", json!({"subdomain": "web"}), None),
+        ("fqdn", json!({"subdomain": "web", "setHostnameAsFQDN": true}), None),
+        ("neither", json!({}), None),
+    ];
+    for (number, (name, spec, _)) in cases.iter().enumerate() {
+        let mut pod = pod(name, &format!("10.1.0.{}", number + 1), true);
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            pod["spec"][field] = value.clone();
+        }
+        n.put(pod)?;
+    }
+    let found = |object: &Value, lists: &[&str], name: &str| {
+        let all = lists.iter().filter_map(|list| object.pointer(list)?.as_array()).flatten();
+        let mut of = all.filter(|entry| entry.pointer("/targetRef/name") == Some(&json!(name)));
+        of.next().map(|entry| entry.get("hostname").and_then(Value::as_str).map(str::to_owned))
+    };
+    until("hostnames", || {
+        let endpoints = n.get(Kind::Endpoints, "web").unwrap_or_default();
+        let slice = n.slices("web").into_iter().next().unwrap_or_default();
+        cases.iter().all(|(name, _, wanted)| {
+            let wanted = Some(wanted.map(str::to_owned));
+            found(&endpoints, &["/subsets/0/addresses"], name) == wanted
+                && found(&slice, &["/endpoints"], name) == wanted
+        })
+    })
+    .await
+}
+
 /// Service ports, what pods declare, and what is listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn ports() -> Result<()> {
@@ -229,6 +289,20 @@ async fn ports() -> Result<()> {
         vec![sidecar, not_a_sidecar, both],
         &["10.1.0.1 http:7001/TCP", "10.1.0.3 http:8080/TCP"],
         &["10.1.0.1 rs- http:7001/TCP", "10.1.0.2 rs- -", "10.1.0.3 rs- http:8080/TCP"],
+    )?;
+    let mut two_containers = with("a", "10.1.0.1", json!([{"name": "web", "containerPort": 7001}]));
+    two_containers["spec"]["containers"] = json!([
+        {"name": "none", "image": "i"},
+        {"name": "udp", "image": "i", "ports": [{"name": "web", "containerPort": 7000, "protocol": "UDP"}]},
+        {"name": "first", "image": "i", "ports": [{"name": "web", "containerPort": 7001}]},
+        {"name": "second", "image": "i", "ports": [{"name": "web", "containerPort": 7002}]},
+    ]);
+    case(
+        "first-of-its-name",
+        named(),
+        vec![two_containers],
+        &["10.1.0.1 http:7001/TCP"],
+        &["10.1.0.1 rs- http:7001/TCP"],
     )?;
     case(
         "headless-portless",

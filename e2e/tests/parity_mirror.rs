@@ -1,6 +1,9 @@
 //! Mirroring: hand-made Endpoints in, slices out. Each case is a namespace of its own in a world that several share.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use callsign_e2e::{
@@ -151,6 +154,100 @@ async fn subsets() -> Result<()> {
     Ok(())
 }
 
+/// Subsets jumbled at random say the same in slices: each address under each port once, not ready where it is so
+/// anywhere, and one slice for each family and set of ports that have the same addresses (`TestPackSubsets`).
+#[tokio::test(flavor = "multi_thread")]
+async fn jumbled_subsets() -> Result<()> {
+    let world = world(&[]).await?;
+    let mut random = fastrand::Rng::with_seed(36);
+    let mut cases = Vec::new();
+    for number in 0..40 {
+        let mut subsets = Vec::new();
+        let mut wanted: BTreeMap<(String, u16), bool> = BTreeMap::new();
+        for _ in 0..random.usize(1..6) {
+            let mut ips: Vec<String> = (1..6).map(|last| format!("192.0.2.{last}")).collect();
+            ips.extend((1..3).map(|last| format!("fd00::{last}")));
+            random.shuffle(&mut ips);
+            let (ready, unready) = (random.usize(0..4), random.usize(0..3));
+            let mut ports: Vec<u16> = (80..84).collect();
+            random.shuffle(&mut ports);
+            ports.truncate(random.usize(1..4));
+            if ready + unready == 0 {
+                continue;
+            }
+            let all: Vec<&str> = ips.iter().map(String::as_str).collect();
+            subsets.push(subset(&all[..ready], &all[ready..ready + unready], &ports));
+            for (at, ip) in all[..ready + unready].iter().enumerate() {
+                for port in &ports {
+                    let is = wanted.entry(((*ip).to_owned(), *port)).or_insert(true);
+                    *is &= at < ready;
+                }
+            }
+        }
+        let n = Namespace::new(world.embedded()?, &format!("jumble-{number}"))?;
+        n.put(service())?;
+        n.put(endpoints(json!(subsets)))?;
+        cases.push((n, wanted));
+    }
+    let found = |n: &Namespace| {
+        let mut found = Vec::new();
+        for slice in n.slices("web") {
+            for endpoint in list(&slice, "endpoints") {
+                let ip = endpoint.pointer("/addresses/0").and_then(Value::as_str).unwrap_or_default();
+                let ready = endpoint.pointer("/conditions/ready") == Some(&json!(true));
+                let ports = list(&slice, "ports").filter_map(|port| port.get("port")?.as_u64());
+                found.extend(
+                    ports.map(|port| ((ip.to_owned(), u16::try_from(port).unwrap_or_default()), ready)),
+                );
+            }
+        }
+        found.sort();
+        found
+    };
+    let right = |(n, wanted): &(Namespace, BTreeMap<(String, u16), bool>)| {
+        let pairs: Vec<_> = wanted.iter().map(|(pair, ready)| (pair.clone(), *ready)).collect();
+        let mut offers: BTreeMap<u16, BTreeMap<&str, bool>> = BTreeMap::new();
+        for ((ip, port), ready) in wanted {
+            offers.entry(*port).or_default().insert(ip, *ready);
+        }
+        let offers: BTreeSet<_> = offers.into_values().collect();
+        let families = |offer: &BTreeMap<&str, bool>| {
+            [true, false].iter().filter(|six| offer.keys().any(|ip| ip.contains(':') == **six)).count()
+        };
+        found(n) == pairs && n.slices("web").len() == offers.iter().map(families).sum::<usize>()
+    };
+    until("all are mirrored", || cases.iter().all(right)).await?;
+    world.cluster.settle().await?;
+    let wrong: Vec<_> = cases.iter().filter(|case| !right(case)).map(|(n, _)| &n.name).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let creates: usize = cases.iter().map(|(n, _)| n.slices("web").len()).sum();
+    assert_eq!(writes(world.embedded()?, "endpointslices"), [creates as u64, 0, 0]);
+    Ok(())
+}
+
+/// Endpoints on their way out get no new slices; those there are follow them still.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_on_their_way_out() -> Result<()> {
+    let world = world(&[]).await?;
+    let n = Namespace::new(world.embedded()?, "going")?;
+    n.put(service())?;
+    let mut object =
+        endpoints(json!([subset(&["192.0.2.1"], &[], &[80]), subset(&["192.0.2.2"], &[], &[81])]));
+    object["metadata"]["finalizers"] = json!(["example.org/hold"]);
+    n.put(object)?;
+    let other = "192.0.2.2 r?? p81:81/TCP";
+    hold(&world, &[mirrored(&n, &[ONE, other])]).await?;
+    n.delete(Kind::Endpoints, "web", None)?;
+    world.cluster.settle().await?;
+    let first = n.slices("web").remove(0);
+    let name = first.pointer("/metadata/name").and_then(Value::as_str).context("a name")?.to_owned();
+    let left = if first.pointer("/ports/0/port") == Some(&json!(80)) { other } else { ONE };
+    n.delete(Kind::EndpointSlice, &name, None)?;
+    hold(&world, &[mirrored(&n, &[left])]).await?;
+    n.merge(Kind::Endpoints, "web", json!({"metadata": {"finalizers": null}}))?;
+    hold(&world, &[n.wants("web", None, &[])]).await
+}
+
 /// What a mirrored slice is like: fields, labels, annotations, owner; and how changes of each follow.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies() -> Result<()> {
@@ -283,6 +380,8 @@ async fn selectors() -> Result<()> {
     hold(&world, std::slice::from_ref(&selected)).await?;
     select(Value::Null)?;
     hold(&world, &[n.wants("web", None, &[])]).await?;
+    // An empty selector is none.
+    select(json!({}))?;
     // Made by hand again, once without and once beside a selector.
     n.put(endpoints(one()))?;
     hold(&world, &[mirrored(&n, &[ONE])]).await?;

@@ -68,6 +68,7 @@ struct Packing {
     /// How many of each slice's pods are gone.
     gone: &'static [usize],
     more: usize,
+    /// The port of the slices that are there; 0 for none.
     port_there: u16,
     sizes: &'static [usize],
     /// Creates, updates, deletes.
@@ -156,6 +157,39 @@ async fn packing() -> Result<()> {
             writes: [0, 1, 1],
             ..Packing::default()
         },
+        Packing { name: "placeholder", there: &[0], port_there: 0, sizes: &[0], ..Packing::default() },
+        Packing {
+            name: "placeholders",
+            there: &[0, 0],
+            port_there: 0,
+            sizes: &[0],
+            writes: [0, 0, 1],
+            ..Packing::default()
+        },
+        Packing {
+            name: "placeholder-with-ports",
+            there: &[0],
+            sizes: &[0],
+            writes: [0, 1, 0],
+            ..Packing::default()
+        },
+        Packing {
+            name: "placeholder-and-pods",
+            there: &[0],
+            port_there: 0,
+            more: 3,
+            sizes: &[3],
+            writes: [0, 1, 0],
+            ..Packing::default()
+        },
+        Packing {
+            name: "ports-change",
+            there: &[100, 100, 50],
+            port_there: 8000,
+            sizes: &[50, 100, 100],
+            writes: [0, 3, 0],
+            ..Packing::default()
+        },
         Packing {
             name: "best-fit",
             there: &[90, 40, 60],
@@ -196,7 +230,10 @@ async fn packing() -> Result<()> {
                 }
                 number += 1;
             }
-            let ports = json!([{"name": "http", "port": case.port_there, "protocol": "TCP"}]);
+            let ports = match case.port_there {
+                0 => Value::Null,
+                port => json!([{"name": "http", "port": port, "protocol": "TCP"}]),
+            };
             n.put(slice(&service, &format!("web-{at}"), ports, &endpoints))?;
         }
         for _ in 0..case.more {
