@@ -1,8 +1,9 @@
-//! Health, readiness and metrics over HTTP.
+//! Health, readiness, metrics and the journal over HTTP.
 //!
 //! `/health` says that the process answers at all, `/ready` that every kind it watches has been listed and that it is not
-//! ending. Readiness names what is missing and why, so that `kubectl describe pod` shows the cause. Listeners that share
-//! an address share a server.
+//! ending. Readiness names what is missing and why, so that `kubectl describe pod` shows the cause. `/journal`, beside
+//! `/metrics`, tells what the controllers wrote and why, a JSON object a line, the newest last. Listeners that share an
+//! address share a server.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +12,18 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Router, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::Query,
+    http::StatusCode,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use callsign_dns::Zone;
-use callsign_shared::watch::SyncState;
+use callsign_shared::{Journal, Key, journal, watch::SyncState};
 use prometheus_client::{encoding::text, registry::Registry};
+use serde::Deserialize;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -33,6 +42,18 @@ pub(crate) struct Status {
     pub(crate) ending: CancellationToken,
     /// All metrics.
     pub(crate) registry: Registry,
+    /// What the controllers wrote, where they run.
+    pub(crate) journal: Option<Arc<Journal>>,
+}
+
+/// `?service=ns/name&namespace=ns&since=seq&limit=n`, each as wished.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalQuery {
+    service: Option<String>,
+    namespace: Option<String>,
+    since: Option<u64>,
+    limit: Option<usize>,
 }
 
 /// Listens for all three and serves until the set is dropped.
@@ -53,7 +74,7 @@ pub(crate) async fn start(args: &AdminArgs, status: Status) -> io::Result<JoinSe
     let endpoints = [
         ("health", args.health_listen, Router::new().route("/health", get(async || "OK"))),
         ("ready", args.ready_listen, Router::new().route("/ready", ready(&status))),
-        ("metrics", args.metrics_listen, Router::new().route("/metrics", metrics(&status))),
+        ("metrics", args.metrics_listen, figures(&status)),
     ];
     for (what, address, router) in endpoints {
         if address.port() == 0 {
@@ -96,6 +117,36 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
         let lines = unsynced.iter().map(|kind| format!("{kind}\n")).collect();
         (StatusCode::SERVICE_UNAVAILABLE, lines)
     })
+}
+
+fn figures(status: &Arc<Status>) -> Router {
+    let router = Router::new().route("/metrics", metrics(status));
+    match &status.journal {
+        Some(journal) => {
+            let journal = Arc::clone(journal);
+            router.route("/journal", get(async move |query| lines(&journal, query)))
+        }
+        None => router,
+    }
+}
+
+/// Entries of the journal, a line each.
+fn lines(journal: &Journal, Query(asked): Query<JournalQuery>) -> Response {
+    let service = match asked.service.as_deref().map(|service| service.split_once('/')) {
+        Some(None) => return (StatusCode::BAD_REQUEST, "service: want namespace/name\n").into_response(),
+        Some(Some((namespace, name))) => Some(Key::new(namespace, name)),
+        None => None,
+    };
+    let namespace = asked.namespace.map(Into::into);
+    let query = journal::Query { service, namespace, since: asked.since, limit: asked.limit };
+    let mut page = Vec::new();
+    for entry in journal.read(&query) {
+        if let Err(error) = serde_json::to_writer(&mut page, &*entry) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+        }
+        page.push(b'\n');
+    }
+    ([(CONTENT_TYPE, "application/jsonl")], page).into_response()
 }
 
 fn metrics(status: &Arc<Status>) -> axum::routing::MethodRouter {

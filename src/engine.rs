@@ -12,7 +12,7 @@ use callsign_dns::{
     server::{ClusterHandler, Forward, ForwardLimits, Limits, Metrics, Server},
 };
 use callsign_shared::{
-    Feed, Index,
+    Feed, Index, Journal,
     index::Source,
     watch::{self, Scope, SyncState},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Engine {
 /// The writing side.
 struct Writing {
     running: JoinHandle<()>,
+    journal: Arc<Journal>,
     #[expect(dead_code, reason = "writing ends with it")]
     runtime: Threads,
 }
@@ -123,7 +124,9 @@ impl Engine {
         let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
         if let Some(admin) = &settings.admin {
             let zone = dns.as_ref().map(|dns| Arc::clone(&dns.zone));
-            let status = admin::Status { sync: Arc::clone(&sync), zone, ending: ending.clone(), registry };
+            let journal = controller.as_ref().map(|writing| Arc::clone(&writing.journal));
+            let status =
+                admin::Status { sync: Arc::clone(&sync), zone, ending: ending.clone(), registry, journal };
             tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
         }
         Ok(Self { sync, dns, stop, ending, controller, lameduck, tasks })
@@ -242,13 +245,14 @@ fn write(
         client(cluster.clone(), requests)?
     };
     let controller = Controller::new(Arc::clone(index), client, config, Arc::default(), registry);
+    let journal = Arc::clone(controller.journal());
     let (sync, stop) = (Arc::clone(sync), stop.clone());
     let running = handle.spawn(async move {
         if stop.run_until_cancelled(sync.wait()).await.is_some() {
             controller.run(stop).await;
         }
     });
-    Ok(Writing { running, runtime })
+    Ok(Writing { running, journal, runtime })
 }
 
 /// A runtime with as many threads as there are cores, or with this many.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use callsign_shared::{
-    Index, Key, Name,
+    Index, Journal, Key, Name,
     index::{ChangeKey, Feed, Interest, Urgency},
     object::{EndpointSlice, Endpoints},
 };
@@ -150,6 +150,7 @@ impl Controller {
         let syncer = Syncer {
             writer: Writer::new(client, config.limit, Arc::clone(&gate)),
             metrics: Metrics::register(registry, &index, &queue),
+            journal: Arc::default(),
             zones: RwLock::new(None),
             states: DashMap::new(),
             ending: Mutex::default(),
@@ -198,6 +199,11 @@ impl Controller {
         // In this order: a change is in the feed, then on its way, then in the queue.
         let Some(feed) = inner.feed.lock().clone() else { return false };
         feed.is_empty() && !inner.between.load(Ordering::SeqCst) && inner.queue.is_idle()
+    }
+
+    /// What was written, and why.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.0.syncer.journal
     }
 
     /// How many keys wait to be worked on.

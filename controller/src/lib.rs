@@ -20,6 +20,7 @@
 pub mod controller;
 pub mod endpoints;
 pub mod gate;
+mod journal;
 mod metrics;
 pub mod minor;
 mod mirror;

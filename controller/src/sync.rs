@@ -11,7 +11,7 @@ use std::{
 };
 
 use callsign_shared::{
-    Index, Key, Name, ServiceView,
+    Index, Journal, Key, Name, ServiceView,
     index::Indexed,
     object::{EndpointSlice, Endpoints, Service},
 };
@@ -82,6 +82,7 @@ pub(crate) struct Syncer {
     pub(crate) writer: Writer,
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) zones: RwLock<Option<Arc<Zones>>>,
     pub(crate) states: DashMap<Key, ServiceState>,
     /// Namespaces in which nothing was made because they were being deleted.
@@ -338,6 +339,7 @@ impl Syncer {
             let begun = Instant::now();
             let outcome = self.writer.write(&write).await;
             self.metrics.wrote(&write, &outcome, begun);
+            self.record(key, &write, &outcome);
             match (outcome, &write) {
                 (Ok(Outcome::Written(object)), _) => {
                     if T::PART == Part::Slices {
@@ -422,6 +424,7 @@ impl Syncer {
             for write in &plan.writes {
                 let name = &write.meta().key.name;
                 tracing::info!(service = %key, kind = T::KIND, verb = write.verb(), %name, "shadow: would write");
+                self.record_shadow(key, write);
             }
         }
         // Leaves no state of a Service that is gone.

@@ -12,4 +12,5 @@ pub mod namespace;
 pub mod objects;
 pub mod process;
 pub mod resolver;
+pub mod scrape;
 pub mod world;

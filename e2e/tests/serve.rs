@@ -12,29 +12,13 @@ use callsign_e2e::{
         build,
         process::{Callsign, Signal},
         resolver::Resolver,
+        scrape::get,
         world::{World, eventually},
     },
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 const NAME: &str = "web.n.svc.cluster.local.";
-
-/// Status code and body of a GET.
-async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-        .await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let code = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-    let body = reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    Ok((code, body))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_sync_it_is_alive_but_not_ready() -> Result<()> {

@@ -9,11 +9,13 @@
 //! * [`object`] holds lean objects: only the fields that decide something, decoded straight from JSON.
 //! * [`membership`] decides about one pod and one Service, and keeps the reason.
 //! * [`index`] joins them under concurrent readers and tells its readers what changed.
+//! * [`journal`] keeps what was written, and why.
 //! * [`watch`] feeds the index from an API server.
 //!
 //! Nothing here writes to a cluster or answers a question; `controller` and `dns` do, and neither knows the other.
 
 pub mod index;
+pub mod journal;
 pub mod labels;
 pub mod membership;
 pub mod name;
@@ -21,6 +23,7 @@ pub mod object;
 pub mod watch;
 
 pub use index::{Change, ChangeKey, Feed, Index, ServiceView};
+pub use journal::Journal;
 pub use labels::Labels;
 pub use membership::{Membership, Reason};
 pub use name::{Key, Name};

@@ -16,7 +16,7 @@
 //! The rules are Kubernetes': `staging/src/k8s.io/endpointslice/{utils.go,reconciler.go,util/controller_utils.go}` and
 //! `pkg/controller/endpoint/endpoints_controller.go`.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -180,6 +180,35 @@ impl Membership {
 
     fn is_live(&self) -> bool {
         !self.pod.finished() && !self.pod.ips.is_empty()
+    }
+}
+
+/// The most of a kubelet's message that is said.
+const MESSAGE: usize = 200;
+
+/// In words, as they stand in logs, Events and the journal: `not ready since 2026-01-01T00:00:00Z: probe failed`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::NoAddress => f.write_str("no address yet"),
+            Self::SpecialAddress { address } => write!(f, "address {address} can be no endpoint"),
+            Self::WrongFamily => f.write_str("no address of the family"),
+            Self::NodeUnknown => f.write_str("node not known"),
+            Self::Terminating => f.write_str("terminating"),
+            Self::NotReady { since, message } => {
+                f.write_str("not ready")?;
+                if let Some(since) = since {
+                    write!(f, " since {since}")?;
+                }
+                if let Some(message) = message.as_deref().filter(|message| !message.is_empty()) {
+                    let end = message.char_indices().nth(MESSAGE).map_or(message.len(), |(at, _)| at);
+                    write!(f, ": {}", message.get(..end).unwrap_or_default())?;
+                }
+                Ok(())
+            }
+            Self::NamedPortMissing { port } => write!(f, "no port named {port}"),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Labels, and what metrics call things.
 
-use callsign_shared::object::{EndpointSlice, Endpoints, TrafficDistribution, well_known};
+use callsign_shared::{
+    journal::Listing,
+    object::{EndpointSlice, Endpoints, TrafficDistribution, well_known},
+};
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::{plan::Tally, queue::Class, write::Body};
@@ -67,25 +70,18 @@ pub(super) struct DistributionLabel {
 }
 
 /// A kind that is written and counted.
-pub(crate) trait Counted: Body {
-    /// Its name in labels.
-    const KIND: &'static str;
-
+pub(crate) trait Counted: Body + Listing {
     /// Whether it is made from Endpoints rather than from a selector.
     fn is_mirrored(&self) -> bool;
 }
 
 impl Counted for EndpointSlice {
-    const KIND: &'static str = "EndpointSlice";
-
     fn is_mirrored(&self) -> bool {
         self.managed_by().is_some_and(|by| by == well_known::MIRRORING_CONTROLLER)
     }
 }
 
 impl Counted for Endpoints {
-    const KIND: &'static str = "Endpoints";
-
     fn is_mirrored(&self) -> bool {
         false
     }
