@@ -1,6 +1,6 @@
 //! `callsign serve` as a process: readiness, metrics, the end, and life without an API server.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use callsign_e2e::{
