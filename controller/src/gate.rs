@@ -10,9 +10,14 @@
 //! does. A closed gate loses nothing: keys wait in the queue, and are planned from the newest state when it opens.
 //!
 //! The lease does not only open and close: it opens [until a moment](Gate::open_until). A process that was stopped and
-//! wakes up after that moment finds the gate closed before anything in it could have noticed.
+//! wakes up after that moment finds the gate closed before anything in it could have noticed. The moment is kept on the
+//! steady clock, which goes on while a process is stopped, and on the wall clock, which goes on while a machine sleeps;
+//! the gate closes by whichever is first.
+//!
+//! Closing stops what is not begun; what is on its way may arrive. When the lease is [lost](Gate::lose), or its moment
+//! passes, it [may not](Gate::is_lost) either: a request may still wait for a connection.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
@@ -39,7 +44,14 @@ pub struct Gate {
 struct State {
     closed: BTreeMap<Holder, String>,
     /// Open no longer than this.
-    until: Option<Instant>,
+    until: Option<Until>,
+}
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    steady: Instant,
+    wall: Option<SystemTime>,
 }
 
 /// Why nothing may be written.
@@ -56,6 +68,17 @@ impl Default for Gate {
     /// An open gate.
     fn default() -> Self {
         Self { state: Mutex::default(), changed: watch::Sender::new(()) }
+    }
+}
+
+impl Until {
+    fn new(steady: Instant) -> Self {
+        let left = steady.saturating_duration_since(Instant::now());
+        Self { steady, wall: SystemTime::now().checked_add(left) }
+    }
+
+    fn is_past(self) -> bool {
+        Instant::now() >= self.steady || self.wall.is_some_and(|wall| SystemTime::now() >= wall)
     }
 }
 
@@ -82,9 +105,23 @@ impl Gate {
     pub fn open_until(&self, deadline: Instant) {
         let mut state = self.state.lock();
         state.closed.remove(&Holder::Lease);
-        state.until = Some(deadline);
+        state.until = Some(Until::new(deadline));
         drop(state);
         self.changed.send_replace(());
+    }
+
+    /// Closes it because the lease is lost: also what was let through and is not sent yet must stay.
+    pub fn lose(&self, reason: impl Into<String>) {
+        let mut state = self.state.lock();
+        state.closed.insert(Holder::Lease, reason.into());
+        state.until = Some(Until { steady: Instant::now(), wall: None });
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// Whether there was a lease and it is over. Not so when the gate was merely closed.
+    pub fn is_lost(&self) -> bool {
+        self.state.lock().until.is_some_and(Until::is_past)
     }
 
     /// Whether a write may be sent now.
@@ -96,13 +133,10 @@ impl Gate {
         if let Some((by, reason)) = state.closed.first_key_value() {
             return Err(Closed { by: *by, reason: reason.clone() });
         }
-        match state.until {
-            Some(until) if Instant::now() >= until => {
-                let reason = "the lease was not renewed in time".to_owned();
-                Err(Closed { by: Holder::Lease, reason })
-            }
-            _ => Ok(()),
+        if state.until.is_some_and(Until::is_past) {
+            return Err(Closed { by: Holder::Lease, reason: "the lease was not renewed in time".to_owned() });
         }
+        Ok(())
     }
 
     /// What this holder says, while it keeps the gate closed.
@@ -154,5 +188,35 @@ mod tests {
         assert_eq!(gate.check().unwrap_err().by, Holder::Lease);
         gate.open_until(Instant::now() + Duration::from_secs(2));
         gate.check().unwrap();
+        gate.close(Holder::Lease, "ending");
+        assert!(gate.check().is_err() && !gate.is_lost(), "what is on its way may arrive");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(gate.is_lost());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_stops_what_is_on_its_way() {
+        let gate = Gate::default();
+        assert!(!gate.is_lost());
+        gate.open_until(Instant::now() + Duration::from_secs(2));
+        gate.lose("another leads");
+        assert!(gate.is_lost());
+        assert_eq!(gate.check().unwrap_err().to_string(), "another leads");
+        gate.open_until(Instant::now() + Duration::from_secs(2));
+        assert!(!gate.is_lost());
+        gate.check().unwrap();
+        gate.lose("again");
+        gate.open(Holder::Lease);
+        assert!(!gate.is_lost(), "no lease, nothing to lose");
+    }
+
+    /// A machine that slept: its steady clock stood still.
+    #[tokio::test(start_paused = true)]
+    async fn the_wall_clock_closes_it_too() {
+        let gate = Gate::default();
+        gate.open_until(Instant::now() + Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(gate.check().unwrap_err().by, Holder::Lease);
+        assert!(gate.is_lost());
     }
 }

@@ -14,13 +14,14 @@
 //! * [`queue`] decides which Service is next; [`write`](mod@write) writes, and [`overlay`] remembers what was written until
 //!   the watch tells of it.
 //! * [`pace`] decides what may wait to be written with other changes, and [`minor`] what can afford to.
-//! * [`gate`] says whether anything may be written at all.
+//! * [`gate`] says whether anything may be written at all; [`leader`] that only one replica does.
 //! * [`Controller`] runs all that.
 
 pub mod controller;
 pub mod endpoints;
 pub mod gate;
 mod journal;
+pub mod leader;
 mod metrics;
 pub mod minor;
 mod mirror;
@@ -41,6 +42,7 @@ mod testing;
 
 pub use controller::{Config, Controller, EndpointsMode, Mode};
 pub use gate::{Closed, Gate, Holder};
+pub use leader::{Candidate, Identity, Standing, Timing};
 pub use pace::Patience;
 pub use plan::Limits;
 pub use write::Limit;

@@ -5,7 +5,8 @@
 //! * The object in the answer is handed back: it counts from then on ([`Overlay`](crate::overlay::Overlay)).
 //! * Answers are sorted into what to do next ([`Failure`]). In a namespace that is ending nothing can be made and nothing
 //!   needs to be; that is not an error.
-//! * All requests together keep to the [`Throttle`], and the [`Gate`] is looked at right before a write is sent.
+//! * All requests together keep to the [`Throttle`], and the [`Gate`] is looked at right before a write is sent, and again
+//!   at every step on the way to a connection: that takes as long as it takes, and a lease does not.
 //!
 //! The client should not retry by itself (`default_retry` of `kube::Config`): whoever waits inside of it holds up a
 //! worker, with a plan that grows old.
@@ -17,7 +18,7 @@ mod throttle;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use callsign_shared::{
     Key,
@@ -147,8 +148,9 @@ impl Writer {
     }
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<String, Failure> {
+        let writes = request.method() != Method::GET;
         self.throttle.admit().await;
-        if request.method() != Method::GET {
+        if writes {
             self.gate.check()?;
         }
         let mut request = request.map(HttpBody::from);
@@ -164,7 +166,7 @@ impl Writer {
                 Err(Failure::of(head.status, &head.headers, &text))
             }
         };
-        let answer = match tokio::time::timeout(PATIENCE, answer).await {
+        let answer = match tokio::time::timeout(PATIENCE, self.fenced(writes, answer)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::Other(format!("no answer within {} s", PATIENCE.as_secs()))),
         };
@@ -172,6 +174,23 @@ impl Writer {
             self.throttle.hold(pause);
         }
         answer
+    }
+
+    /// A write that goes no step further once the lease is lost. Credentials, the connection and another attempt on a new
+    /// one are all parts of this future.
+    async fn fenced<T>(
+        &self,
+        writes: bool,
+        sending: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut sending = pin!(sending);
+        poll_fn(|context| {
+            if writes && self.gate.is_lost() {
+                self.gate.check()?;
+            }
+            sending.as_mut().poll(context)
+        })
+        .await
     }
 }
 

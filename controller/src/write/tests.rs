@@ -133,3 +133,30 @@ async fn behind_a_closed_gate_nothing_is_written() {
     gate.open(Holder::Guard);
     assert!(matches!(writer.write(&Write::Create(endpoints("e"))).await, Ok(Outcome::Written(_))));
 }
+
+/// The way to a connection is long: a lease that ends meanwhile keeps the write from being sent.
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_is_not_sent_once_the_lease_is_lost() {
+    let seconds = Duration::from_secs;
+    let cluster = Arc::new(Cluster::default());
+    let api = Api::slow(&cluster, seconds(5));
+    let gate = Arc::new(Gate::default());
+    let writer = Writer::new(api.client(), None, Arc::clone(&gate));
+    let write = Write::Create(endpoints("e"));
+    gate.open_until(Instant::now() + seconds(4));
+    let failure = writer.write(&write).await.unwrap_err();
+    assert_eq!(failure.to_string(), "not writing: the lease was not renewed in time");
+    gate.open_until(Instant::now() + seconds(60));
+    let (outcome, ()) = tokio::join!(writer.write(&write), async {
+        tokio::time::sleep(seconds(1)).await;
+        gate.lose("another leads");
+    });
+    assert_eq!(outcome.unwrap_err().to_string(), "not writing: another leads");
+    assert_eq!(api.calls(), [], "nothing has arrived");
+    gate.open_until(Instant::now() + seconds(60));
+    let (outcome, ()) = tokio::join!(writer.write(&write), async {
+        tokio::time::sleep(seconds(1)).await;
+        gate.close(Holder::Lease, "ending");
+    });
+    assert!(matches!(outcome, Ok(Outcome::Written(_))), "it was begun in time");
+}
