@@ -1,9 +1,9 @@
 //! Health, readiness, metrics and the journal over HTTP.
 //!
-//! `/health` says that the process answers at all, `/ready` that every kind it watches has been listed and that it is not
-//! ending. Readiness names what is missing and why, so that `kubectl describe pod` shows the cause. `/journal`, beside
-//! `/metrics`, tells what the controllers wrote and why, a JSON object a line, the newest last. Listeners that share an
-//! address share a server.
+//! `/health` says that the process answers at all, `/ready` that every kind it watches has been listed, that it could lead
+//! where there is leader election, and that it is not ending. Readiness names what is missing and why, so that
+//! `kubectl describe pod` shows the cause. `/journal`, beside `/metrics`, tells what the controllers wrote and why, a JSON
+//! object a line, the newest last. Listeners that share an address share a server.
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +20,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use callsign_controller::Standing;
 use callsign_dns::Zone;
 use callsign_shared::{Journal, Key, journal, watch::SyncState};
 use prometheus_client::{encoding::text, registry::Registry};
 use serde::Deserialize;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -38,6 +39,8 @@ pub(crate) struct Status {
     pub(crate) sync: Arc<SyncState>,
     /// The zone, where there is DNS: what has been listed is ready when it is answered.
     pub(crate) zone: Option<Arc<Zone>>,
+    /// Where its candidate stands, where there is leader election.
+    pub(crate) standing: Option<watch::Receiver<Standing>>,
     /// Cancelled when the process begins to end: not ready from then on.
     pub(crate) ending: CancellationToken,
     /// All metrics.
@@ -107,9 +110,12 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
         }
         let unsynced = status.sync.unsynced();
         if unsynced.is_empty() {
-            return match &status.zone {
-                Some(zone) if !zone.is_synced() => {
+            return match (&status.zone, refused(&status)) {
+                (Some(zone), _) if !zone.is_synced() => {
                     (StatusCode::SERVICE_UNAVAILABLE, "zone: loading\n".to_owned())
+                }
+                (_, Some(reason)) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, format!("leader election: {reason}\n"))
                 }
                 _ => (StatusCode::OK, "OK".to_owned()),
             };
@@ -147,6 +153,14 @@ fn lines(journal: &Journal, Query(asked): Query<JournalQuery>) -> Response {
         page.push(b'\n');
     }
     ([(CONTENT_TYPE, "application/jsonl")], page).into_response()
+}
+
+/// Why this process may not take part in leader election. Who leads does not matter: a follower is ready. Nor does a
+/// permission that is taken away from a replica that answers DNS: it goes on to, as it does when the API server is gone.
+fn refused(status: &Status) -> Option<String> {
+    let standing = status.standing.as_ref()?.borrow();
+    let answers_on = standing.admitted && status.zone.is_some();
+    standing.refused.clone().filter(|_| !answers_on)
 }
 
 fn metrics(status: &Arc<Status>) -> axum::routing::MethodRouter {

@@ -189,6 +189,65 @@ pub(crate) struct ControllerArgs {
     pub(crate) kube_api_burst: u32,
 }
 
+/// Which of several replicas writes.
+#[derive(Debug, Args)]
+pub(crate) struct LeaderArgs {
+    /// Write only while holding a Lease. `--leader-elect=false` only where there is one replica and never two
+    #[arg(
+        long,
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        env = "CALLSIGN_LEADER_ELECT",
+        value_name = "BOOL"
+    )]
+    pub(crate) leader_elect: bool,
+    /// How long others wait since the last renewal they saw before they take the Lease
+    #[arg(
+        long,
+        default_value = "15s",
+        env = "CALLSIGN_LEADER_ELECT_LEASE_DURATION",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) leader_elect_lease_duration: Duration,
+    /// How long the leader writes without a renewal that succeeded; less than the lease duration
+    #[arg(
+        long,
+        default_value = "10s",
+        env = "CALLSIGN_LEADER_ELECT_RENEW_DEADLINE",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) leader_elect_renew_deadline: Duration,
+    /// How often the Lease is renewed, or looked at
+    #[arg(
+        long,
+        default_value = "2s",
+        env = "CALLSIGN_LEADER_ELECT_RETRY_PERIOD",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) leader_elect_retry_period: Duration,
+    /// Name of the Lease
+    #[arg(
+        long,
+        default_value = "callsign-controller",
+        env = "CALLSIGN_LEADER_ELECT_RESOURCE_NAME",
+        value_name = "NAME",
+        value_parser = object_name
+    )]
+    pub(crate) leader_elect_resource_name: String,
+    /// Namespace of the Lease [default: that of the in-cluster account, else kube-system]
+    #[arg(long, env = "CALLSIGN_LEADER_ELECT_RESOURCE_NAMESPACE", value_name = "NAME", value_parser = object_name)]
+    pub(crate) leader_elect_resource_namespace: Option<String>,
+    /// Name of this replica in the Lease, of no other process's [default: the host's and this process's]
+    #[arg(long, env = "CALLSIGN_LEADER_ELECT_IDENTITY", value_name = "NAME", value_parser = identity)]
+    pub(crate) leader_elect_identity: Option<String>,
+}
+
 /// Which Endpoints are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EndpointsWritten {
@@ -225,6 +284,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) write: ControllerArgs,
     #[command(flatten)]
+    pub(crate) leader: LeaderArgs,
+    #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }
 
@@ -249,6 +310,8 @@ pub(crate) struct ControllerCommandArgs {
     pub(crate) shadow: bool,
     #[command(flatten)]
     pub(crate) write: ControllerArgs,
+    #[command(flatten)]
+    pub(crate) leader: LeaderArgs,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
 }
@@ -285,6 +348,23 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 fn upstream(text: &str) -> Result<SocketAddr, String> {
     let plain = || text.parse::<std::net::IpAddr>().map(|ip| SocketAddr::new(ip, 53));
     text.parse().or_else(|_| plain()).map_err(|_| "want ADDR or ADDR:PORT, with an IP address".to_owned())
+}
+
+/// The name of an object: an RFC 1123 subdomain.
+fn object_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let good = text.len() <= 253
+        && text.chars().all(plain)
+        && ends(text.chars().next())
+        && ends(text.chars().last());
+    if good { Ok(text.to_owned()) } else { Err("want lower case letters, digits, - and .".to_owned()) }
+}
+
+/// What can stand for a replica: visible ASCII.
+fn identity(text: &str) -> Result<String, String> {
+    let good = (1..=253).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+    if good { Ok(text.to_owned()) } else { Err("want 1 to 253 visible ASCII characters".to_owned()) }
 }
 
 /// A duration as Go writes them, in whole units: `5s`, `500ms`, `1m`.

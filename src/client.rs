@@ -35,6 +35,12 @@ pub(crate) async fn config(args: &ClusterArgs) -> Result<Config, Exit> {
     }
 }
 
+/// The namespace of the account we run as, where `config` is that of a pod.
+pub(crate) fn account_namespace(config: &Config) -> Option<String> {
+    let account = Config::incluster().ok()?;
+    (account.cluster_url == config.cluster_url).then_some(account.default_namespace)
+}
+
 /// How to reach a server without authentication.
 ///
 /// # Errors

@@ -6,13 +6,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use callsign_controller::{Config as ControllerConfig, Controller};
+use callsign_controller::{Config as ControllerConfig, leader::Config as LeaderConfig};
 use callsign_dns::{
     Latency, Pods, Zone, ZoneConfig,
     server::{ClusterHandler, Forward, ForwardLimits, Limits, Metrics, Server},
 };
 use callsign_shared::{
-    Feed, Index, Journal,
+    Feed, Index,
     index::Source,
     watch::{self, Scope, SyncState},
 };
@@ -30,6 +30,7 @@ use crate::{
     client::client,
     exit::Exit,
     requests::Requests,
+    writing::Writing,
 };
 
 /// How many changes the zone takes in before others get their turn.
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) dns: Option<(DnsArgs, Vec<SocketAddr>)>,
     /// The controllers.
     pub(crate) controller: Option<ControllerConfig>,
+    /// The Lease that they write under; without one they write whatever others do.
+    pub(crate) leader: Option<LeaderConfig>,
     /// Whether endpoints of Services with a selector are answered as the controllers see them.
     pub(crate) source: Source,
     /// Health, readiness and metrics.
@@ -53,18 +56,10 @@ pub(crate) struct Engine {
     dns: Option<Dns>,
     stop: CancellationToken,
     ending: CancellationToken,
-    controller: Option<Writing>,
+    writing: Option<Writing>,
     lameduck: Duration,
     #[expect(dead_code, reason = "the tasks end with the set")]
     tasks: Vec<JoinSet<()>>,
-}
-
-/// The writing side.
-struct Writing {
-    running: JoinHandle<()>,
-    journal: Arc<Journal>,
-    #[expect(dead_code, reason = "writing ends with it")]
-    runtime: Threads,
 }
 
 /// The serving side.
@@ -77,7 +72,7 @@ struct Dns {
 }
 
 /// A runtime that may be dropped from within another: it does not wait for its tasks.
-struct Threads(Option<Runtime>);
+pub(crate) struct Threads(Option<Runtime>);
 
 impl Drop for Threads {
     fn drop(&mut self) {
@@ -111,8 +106,11 @@ impl Engine {
         let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
         let (sync, watches) = watch::start(&client(cluster.clone(), &requests)?, &index, scope, &stop);
         tasks.push(watches);
-        let controller = match settings.controller {
-            Some(config) => Some(write((cluster, &requests), config, &index, &sync, &mut registry, &stop)?),
+        let writing = match settings.controller {
+            Some(config) => {
+                let configs = (config, settings.leader);
+                Some(Writing::start((cluster, &requests), configs, &index, &sync, &mut registry, &stop)?)
+            }
             None => None,
         };
         if let (Some(dns), Some(feed)) = (&dns, feed) {
@@ -124,12 +122,13 @@ impl Engine {
         let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
         if let Some(admin) = &settings.admin {
             let zone = dns.as_ref().map(|dns| Arc::clone(&dns.zone));
-            let journal = controller.as_ref().map(|writing| Arc::clone(&writing.journal));
-            let status =
-                admin::Status { sync: Arc::clone(&sync), zone, ending: ending.clone(), registry, journal };
+            let journal = writing.as_ref().map(Writing::journal);
+            let standing = writing.as_ref().and_then(Writing::standing);
+            let (sync, ending) = (Arc::clone(&sync), ending.clone());
+            let status = admin::Status { sync, zone, standing, ending, registry, journal };
             tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
         }
-        Ok(Self { sync, dns, stop, ending, controller, lameduck, tasks })
+        Ok(Self { sync, dns, stop, ending, writing, lameduck, tasks })
     }
 
     /// Where DNS is answered.
@@ -146,12 +145,13 @@ impl Engine {
         }
     }
 
-    /// Serves until `end`: then not ready at once, answering for the lameduck time, and gone.
+    /// Serves until `end`: then not ready at once, answering for the lameduck time, and gone. A leader hands over at the
+    /// beginning of that time; where nobody else would write, writing goes on to its end.
     ///
     /// # Errors
     /// When a part ended by itself.
     pub(crate) async fn run(mut self, end: CancellationToken) -> Result<(), Exit> {
-        let mut controller = self.controller.take();
+        let mut writing = self.writing.take();
         let synced = async {
             self.ready().await;
             info!("synced");
@@ -160,17 +160,24 @@ impl Engine {
         tokio::select! {
             () = end.cancelled() => {}
             () = synced => {}
-            failed = ended(controller.as_mut().map(|writing| &mut writing.running)) => return Err(failed),
+            failed = ended(&mut writing) => return Err(failed),
         }
         self.ending.cancel();
-        if !self.lameduck.is_zero() {
-            info!(seconds = self.lameduck.as_secs_f64(), "answering on, not ready");
-            tokio::time::sleep(self.lameduck).await;
-        }
+        let handover = async {
+            if let Some(leader) = writing.take_if(|writing| writing.hands_over()) {
+                leader.end().await;
+            }
+        };
+        let lameduck = async {
+            if !self.lameduck.is_zero() {
+                info!(seconds = self.lameduck.as_secs_f64(), "answering on, not ready");
+                tokio::time::sleep(self.lameduck).await;
+            }
+        };
+        tokio::join!(handover, lameduck);
         self.stop.cancel();
-        if let Some(controller) = controller {
-            // The controller stops writing by itself; this bounds how long it may take.
-            let _ = tokio::time::timeout(Duration::from_secs(5), controller.running).await;
+        if let Some(writing) = writing {
+            writing.end().await;
         }
         if let Some(dns) = self.dns.take() {
             // Serving ends within its own grace.
@@ -180,13 +187,9 @@ impl Engine {
     }
 }
 
-/// Waits for the controller to end, which it does not do by itself unless it fails.
-async fn ended(controller: Option<&mut JoinHandle<()>>) -> Exit {
-    match controller {
-        Some(handle) => match handle.await {
-            Ok(()) => Exit::from(anyhow::anyhow!("the controller ended by itself")),
-            Err(error) => Exit::from(anyhow::anyhow!("the controller failed: {error}")),
-        },
+async fn ended(writing: &mut Option<Writing>) -> Exit {
+    match writing {
+        Some(writing) => writing.ended().await,
         None => std::future::pending().await,
     }
 }
@@ -230,33 +233,8 @@ fn dns(
     Ok(Dns { addresses, zone, serving, runtime })
 }
 
-/// Starts the controllers, which wait for the first sync: nothing is written from half of the state.
-fn write(
-    (cluster, requests): (&kube::Config, &Requests),
-    config: ControllerConfig,
-    index: &Arc<Index>,
-    sync: &Arc<SyncState>,
-    registry: &mut Registry,
-    stop: &CancellationToken,
-) -> Result<Writing, Exit> {
-    let (runtime, handle) = threads("controller", Some(1))?;
-    let client = {
-        let _inside = handle.enter();
-        client(cluster.clone(), requests)?
-    };
-    let controller = Controller::new(Arc::clone(index), client, config, Arc::default(), registry);
-    let journal = Arc::clone(controller.journal());
-    let (sync, stop) = (Arc::clone(sync), stop.clone());
-    let running = handle.spawn(async move {
-        if stop.run_until_cancelled(sync.wait()).await.is_some() {
-            controller.run(stop).await;
-        }
-    });
-    Ok(Writing { running, journal, runtime })
-}
-
 /// A runtime with as many threads as there are cores, or with this many.
-fn threads(name: &'static str, count: Option<usize>) -> Result<(Threads, Handle), Exit> {
+pub(crate) fn threads(name: &'static str, count: Option<usize>) -> Result<(Threads, Handle), Exit> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.thread_name(name).enable_all();
     if let Some(count) = count {

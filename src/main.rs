@@ -5,12 +5,14 @@ mod args;
 mod client;
 mod engine;
 mod exit;
+mod leader;
 mod log;
 mod requests;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;
 mod signals;
+mod writing;
 
 use std::process::ExitCode;
 

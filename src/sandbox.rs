@@ -48,6 +48,7 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
     let settings = Settings {
         dns: Some((args.dns.clone(), vec![args.listen])),
         controller: Some(ControllerConfig::default()),
+        leader: None,
         source: Source::Memberships,
         admin: None,
     };

@@ -11,7 +11,7 @@ use crate::{
     client,
     engine::{Engine, Settings},
     exit::Exit,
-    signals,
+    leader, signals,
 };
 
 /// Runs DNS and the controllers.
@@ -24,6 +24,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
     let settings = Settings {
         dns: Some((args.dns, args.listen.listen)),
         controller: mode.map(|mode| controller_config(mode, &args.write)),
+        leader: leader::config(mode, &args.leader)?,
         // In shadow somebody else decides what becomes an endpoint.
         source: if mode == Some(Mode::On) { Source::Memberships } else { Source::Slices },
         admin: Some(args.admin),
@@ -36,6 +37,7 @@ pub(crate) async fn dns(args: DnsCommandArgs) -> Result<(), Exit> {
     let settings = Settings {
         dns: Some((args.dns, args.listen.listen)),
         controller: None,
+        leader: None,
         source: Source::Slices,
         admin: Some(args.admin),
     };
@@ -48,6 +50,7 @@ pub(crate) async fn controller(args: ControllerCommandArgs) -> Result<(), Exit> 
     let settings = Settings {
         dns: None,
         controller: Some(controller_config(mode, &args.write)),
+        leader: leader::config(Some(mode), &args.leader)?,
         source: Source::Memberships,
         admin: Some(args.admin),
     };
@@ -78,8 +81,11 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
     }
 }
 
-async fn run(cluster: &ClusterArgs, settings: Settings) -> Result<(), Exit> {
+async fn run(cluster: &ClusterArgs, mut settings: Settings) -> Result<(), Exit> {
     let end = signals::ending().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
     let config = client::config(cluster).await?;
+    if let Some(leader) = &mut settings.leader {
+        leader::place(leader, &config);
+    }
     Engine::start(&config, settings).await?.run(end).await
 }

@@ -183,6 +183,10 @@ fn serve(kubeconfig: &Path, arguments: &[&str]) -> Vec<String> {
             all.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
         }
     }
+    // One replica writes at once; leader election has tests of its own.
+    if !arguments.iter().any(|argument| argument.starts_with("--leader-elect")) {
+        all.push("--leader-elect=false".to_owned());
+    }
     all.extend(arguments.iter().map(|&argument| argument.to_owned()));
     all
 }

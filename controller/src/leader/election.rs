@@ -24,6 +24,9 @@ use k8s_openapi::{
 };
 use tokio::time::Instant;
 
+/// client-go's: the renew deadline is more than this times the retry period.
+pub const JITTER: f64 = 1.2;
+
 /// Of how many tries to take the Lease it is remembered that they may have succeeded.
 const TRIES: usize = 8;
 
@@ -33,7 +36,7 @@ const CONFLICT_PART: u32 = 10;
 /// How long a Lease is another's after it was released: the shortest there is.
 const RELEASED_SECONDS: i32 = 1;
 
-/// The three times of leader election. `lease` is longer than `renew`, `renew` longer than 1.2 times `retry`.
+/// The three times of leader election. `lease` is longer than `renew`, `renew` longer than [`JITTER`] times `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How long others wait since they saw the last renewal, before they take the Lease. In the Lease as whole seconds,

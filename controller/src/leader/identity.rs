@@ -272,7 +272,9 @@ mod tests {
     #[test]
     fn the_kernels_lines_are_read() {
         let line = |state: &str, threads: u32| {
-            format!("77 (a ) b) {state} 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 987654 1000 1 2\n")
+            format!(
+                "77 (a ) b) {state} 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 987654 1000 1 2\n"
+            )
         };
         assert_eq!(stat(&line("S", 9)), Some((987_654, false)));
         assert_eq!(stat(&line("T", 9)), Some((987_654, false)), "stopped is not dead");
