@@ -167,9 +167,8 @@ mod proc {
     pub(super) fn find(id: u32) -> Found {
         // `/proc` may hide what others run; signals do not lie about it. Zero and what is negative would mean groups.
         let Some(pid) = i32::try_from(id).ok().filter(|id| *id > 0) else { return Found::Unknown };
-        match kill(Pid::from_raw(pid), None) {
-            Err(Errno::ESRCH) => return Found::Nothing,
-            Ok(()) | Err(_) => {}
+        if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+            return Found::Nothing;
         }
         let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return Found::Unknown };
         match super::stat(&stat) {
