@@ -131,3 +131,34 @@ fn the_headless_label_follows_the_service() {
     cluster.settle(Limits::default());
     assert_eq!(endpoints(&cluster)["metadata"]["labels"][well_known::HEADLESS], "");
 }
+
+/// Objects of servers that knew no families.
+#[test]
+fn a_service_without_families_lists_what_its_address_says() {
+    let listed = |spec: Value| {
+        let cluster = cluster();
+        let mut old = service("n", "web");
+        for (field, value) in spec.as_object().unwrap() {
+            old["spec"][field] = value.clone();
+        }
+        old["spec"]["ipFamilies"] = json!([]);
+        cluster.apply(old);
+        for (name, ips) in [("p", ["10.0.0.1", "fd00::1"]), ("q", ["fd00::2", "10.0.0.2"])] {
+            let mut both = pod("n", name, "web", ips[0]);
+            both["status"]["podIPs"] = json!([{"ip": ips[0]}, {"ip": ips[1]}]);
+            cluster.apply(both);
+        }
+        cluster.settle(Limits::default());
+        let mut ips = Vec::new();
+        for subset in endpoints(&cluster)["subsets"].as_array().unwrap() {
+            for address in subset["addresses"].as_array().unwrap() {
+                ips.push(address["ip"].as_str().unwrap().to_owned());
+            }
+        }
+        ips.sort();
+        ips
+    };
+    assert_eq!(listed(json!({"clusterIP": "10.96.0.1"})), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(listed(json!({"clusterIP": "fd00:10::1"})), ["fd00::1", "fd00::2"]);
+    assert_eq!(listed(json!({"clusterIP": "None"})), ["10.0.0.1", "fd00::2"], "each pod's first");
+}
