@@ -313,6 +313,7 @@ impl Inner {
         drop(work);
         match verdict {
             Verdict::Done(rest) => lease.done(rest),
+            Verdict::Wait(left) => lease.wait(left),
             Verdict::Retry { pause } => {
                 lease.retry(pause);
             }

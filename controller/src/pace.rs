@@ -1,14 +1,16 @@
 //! Pace: when a difference is written, and when it may wait to be written with others.
 //!
 //! Every write of a slice goes to every node of the cluster, so writes are worth saving; a ready endpoint that comes or
-//! goes is worth a write. Three rules follow:
+//! goes is worth a write. Four rules follow:
 //!
 //! * What changes nothing for traffic is [minor](Minor): an endpoint that was not ready and is not ready now, where
 //!   others are. It waits for a write that its object gets anyway, up to [`Patience::calm`], or longer while the
 //!   cluster churns: a rollout replaces pod upon pod, and the next change comes soon.
 //! * The first change of a quiet Service is written at once. After that a [gap](Pace::wrote) opens between its writes; it
 //!   doubles while changes keep coming, to [`Gaps::longest`], and closes when they cease.
-//! * Nothing waits because of another Service.
+//! * While the cluster churns, a new endpoint [waits a moment](Churn::gather) for the old one that it replaces: the two are
+//!   one write. One that goes does not wait.
+//! * No Service waits for another.
 //!
 //! ```text
 //!   changes  |   |  | || |  | |||  | | |          |
@@ -28,6 +30,8 @@ pub struct Gaps {
     pub first: Duration,
     /// None is longer.
     pub longest: Duration,
+    /// How long an addition waits for a removal while the cluster churns.
+    pub gather: Duration,
 }
 
 /// How long minor differences may wait.
@@ -45,7 +49,7 @@ const CLOSELY: u32 = 8;
 
 /// Slice writes a second, sustained, below which a cluster is calm, and above which it churns.
 const CALM: f64 = 4.0;
-const CHURNING: f64 = 20.0;
+const CHURNING: f64 = 12.0;
 
 /// The time over which the rate of writes is taken. A burst that is shorter is not churn.
 const SUSTAINED: f64 = 10.0;
@@ -55,14 +59,22 @@ const COUNTED: f64 = 40.0;
 
 impl Gaps {
     /// Of slices: with them a change of a busy Service is written within an eighth of a second.
-    pub const SLICES: Self = Self { first: Duration::from_millis(10), longest: Duration::from_millis(125) };
+    pub const SLICES: Self = Self {
+        first: Duration::from_millis(10),
+        longest: Duration::from_millis(125),
+        gather: Duration::from_millis(50),
+    };
     /// Of Endpoints: an object may be ten times as large as a slice, and few read it.
-    pub const ENDPOINTS: Self = Self { first: Duration::from_millis(20), longest: Duration::from_secs(1) };
+    pub const ENDPOINTS: Self = Self {
+        first: Duration::from_millis(20),
+        longest: Duration::from_secs(1),
+        gather: Duration::from_millis(250),
+    };
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { calm: Duration::from_millis(300), churning: Duration::from_secs(5) }
+        Self { calm: Duration::from_millis(300), churning: Duration::from_secs(6) }
     }
 }
 
@@ -130,14 +142,23 @@ impl Churn {
 
     /// How long minor differences may wait now.
     pub fn patience(&self, now: Instant, patience: Patience) -> Duration {
-        let Rate { at, rate } = *self.0.lock();
-        let since = at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-        let rate = rate * (-since / SUSTAINED).exp();
-        let share = ((rate - CALM) / (CHURNING - CALM)).clamp(0.0, 1.0);
         if patience.calm.is_zero() {
             return Duration::ZERO;
         }
-        patience.calm + patience.churning.saturating_sub(patience.calm).mul_f64(share)
+        patience.calm + patience.churning.saturating_sub(patience.calm).mul_f64(self.share(now))
+    }
+
+    /// How long additions wait for removals now. Zero in a calm cluster.
+    pub fn gather(&self, now: Instant, gaps: Gaps) -> Duration {
+        gaps.gather.mul_f64(self.share(now))
+    }
+
+    /// From 0, calm, to 1, churning.
+    fn share(&self, now: Instant) -> f64 {
+        let Rate { at, rate } = *self.0.lock();
+        let since = at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        let rate = rate * (-since / SUSTAINED).exp();
+        ((rate - CALM) / (CHURNING - CALM)).clamp(0.0, 1.0)
     }
 }
 
@@ -182,11 +203,13 @@ mod tests {
             churn.wrote(now);
         }
         assert_eq!(churn.patience(now, patience), patience.calm, "a burst of a second");
+        assert_eq!(churn.gather(now, Gaps::SLICES), Duration::ZERO);
         for _ in 0..400 {
             now += 25 * MS;
             churn.wrote(now);
         }
         assert_eq!(churn.patience(now, patience), patience.churning, "ten seconds of forty a second");
+        assert_eq!(churn.gather(now, Gaps::SLICES), Gaps::SLICES.gather);
         assert_eq!(churn.patience(now + 20_000 * MS, patience), patience.calm, "over");
         let at_once = Patience { calm: Duration::ZERO, ..patience };
         assert_eq!(churn.patience(now, at_once), Duration::ZERO);

@@ -243,6 +243,13 @@ impl<K: Key> Lease<K> {
         self.queue.filled.notify_one();
     }
 
+    /// Not yet: the work is to be done after this time. A change of the key brings it forward.
+    pub fn wait(mut self, left: Duration) {
+        self.returned = true;
+        self.queue.state.lock().not_yet(&self.key, (self.class, self.since), left, Instant::now());
+        self.queue.filled.notify_one();
+    }
+
     /// The work failed: try again after a moment, or after the pause that the API server asked for.
     pub fn retry(mut self, pause: Option<Duration>) {
         self.give_back(pause);
@@ -363,6 +370,16 @@ impl<K: Key> State<K> {
         entry.failures = entry.failures.saturating_add(1);
         let until = now + pause.unwrap_or_else(|| jittered(entry.failures));
         self.wait(key.clone(), until, if pause.is_some() { until } else { now });
+    }
+
+    fn not_yet(&mut self, key: &K, taken: (Class, Instant), left: Duration, now: Instant) {
+        self.running -= 1;
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Place::Running { again } = entry.place else { return };
+        let (class, since) = again.unwrap_or(taken);
+        (entry.class, entry.since) = (class.min(taken.0), since.min(taken.1));
+        let until = if again.is_some() { now } else { now + left };
+        self.wait(key.clone(), until, now);
     }
 
     fn wait(&mut self, key: K, until: Instant, earliest: Instant) {

@@ -28,7 +28,7 @@ use crate::{
     overlay::{LIFETIME, Overlay},
     pace::{Churn, Gaps, Minor, Pace},
     plan::{Inputs, Part, Plan, Tally, Write},
-    queue::{Lease, Rest},
+    queue::{Class, Lease, Rest},
     slices::{self, Zones},
     trigger::Trigger,
     write::{Failure, Outcome, Writer},
@@ -68,6 +68,8 @@ struct Shadow {
 pub(crate) enum Verdict {
     /// Nothing differs, or nothing that has to be written now.
     Done(Rest),
+    /// Not yet: a change that is to be written together with this one may come within this time.
+    Wait(Duration),
     /// Try again.
     Retry {
         /// The pause that the API server asked for.
@@ -206,6 +208,13 @@ enum Halt {
 impl Syncer {
     /// Brings one part of one Service to what it should be.
     pub(crate) async fn sync<T: Synced>(&self, work: &Lease<Task>, stop: &CancellationToken) -> Verdict {
+        if matches!(work.class, Class::Addition | Class::Endpoints) && work.failures == 0 {
+            let now = Instant::now();
+            let gather = self.churn.gather(now, T::GAPS);
+            if let Some(left) = gather.checked_sub(now - work.since).filter(|left| !left.is_zero()) {
+                return Verdict::Wait(left);
+            }
+        }
         let begun = Instant::now();
         let key = &work.key.key;
         for _ in 0..ROUNDS {

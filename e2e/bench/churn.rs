@@ -4,8 +4,8 @@
 //! cargo bench --bench churn [-- rollout | flips] [PODS]
 //! ```
 //!
-//! A rollout replaces ready pods, 20 a second: the new one comes and is not ready, is ready, the old one is terminating, is
-//! gone, a tenth of a second between each. `in` counts from the API server's reply to the status write that makes the new
+//! A rollout replaces ready pods, 20 a second: the new one comes and is not ready, a tenth of a second later it is ready, the
+//! old one is deleted as soon as a Deployment would, and gone a tenth of a second later. `in` counts from the API server's reply to the status write that makes the new
 //! pod ready until a watch of EndpointSlices shows it so; `out` from the reply to the deletion of the old one until the
 //! watch shows it not ready or gone. Writes are those the watches saw, a replaced pod.
 //!
@@ -44,6 +44,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 const STEP: Duration = Duration::from_millis(100);
+/// From a pod's readiness to the deletion of the one it replaces: two controllers have to act.
+const REACTION: Duration = Duration::from_millis(20);
 const EVERY: Duration = Duration::from_millis(50);
 const FLIPPING: Duration = Duration::from_secs(10);
 const WRITERS: usize = 16;
@@ -168,7 +170,7 @@ async fn replace(world: &World, namespace: &str, number: usize, service: usize) 
     let status = json!({"status": build::status(&address, true)});
     api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
     let ready = Instant::now();
-    tokio::time::sleep(STEP).await;
+    tokio::time::sleep(REACTION).await;
     let old = format!("old-{number:05}");
     api.delete(&old, &DeleteParams::default()).await?;
     let deleted = Instant::now();

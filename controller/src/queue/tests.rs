@@ -173,6 +173,23 @@ async fn what_was_put_off_is_work_that_rides_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_yet_to_be_done_waits_unless_something_urgent_comes() {
+    let queue = queue();
+    let before = Instant::now();
+    push(&queue, "a", Class::Addition);
+    next(&queue).await.wait(Duration::from_millis(50));
+    assert_eq!(queue.len(), 1);
+    let lease = next(&queue).await;
+    assert_eq!((lease.failures, lease.since == before, before.elapsed().as_millis() / 10), (0, true, 5));
+    lease.wait(Duration::from_millis(50));
+    push(&queue, "a", Class::Removal);
+    let lease = next(&queue).await;
+    assert_eq!((lease.class, before.elapsed().as_millis() / 10), (Class::Removal, 5));
+    lease.done(Rest::default());
+    assert!(queue.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_starves() {
     let queue = queue();
     push(&queue, "old", Class::Startup);
