@@ -1,9 +1,9 @@
 //! Health, readiness, metrics and the journal over HTTP.
 //!
 //! `/health` says that the process answers at all, `/ready` that every kind it watches has been listed, that it could lead
-//! where there is leader election, and that it is not ending. Readiness names what is missing and why, so that
-//! `kubectl describe pod` shows the cause. `/journal`, beside `/metrics`, tells what the controllers wrote and why, a JSON
-//! object a line, the newest last. Listeners that share an address share a server.
+//! where there is leader election, that its controllers may work, and that it is not ending. Readiness names what is missing
+//! and why, so that `kubectl describe pod` shows the cause. `/journal`, beside `/metrics`, tells what the controllers wrote
+//! and why, a JSON object a line, the newest last. Listeners that share an address share a server.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::args::AdminArgs;
+use crate::{args::AdminArgs, duty::Duty};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -41,6 +41,8 @@ pub(crate) struct Status {
     pub(crate) zone: Option<Arc<Zone>>,
     /// Where its candidate stands, where there is leader election.
     pub(crate) standing: Option<watch::Receiver<Standing>>,
+    /// The controllers, where there are any.
+    pub(crate) duty: Option<Duty>,
     /// Cancelled when the process begins to end: not ready from then on.
     pub(crate) ending: CancellationToken,
     /// All metrics.
@@ -117,7 +119,10 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
                 (_, Some(reason)) => {
                     (StatusCode::SERVICE_UNAVAILABLE, format!("leader election: {reason}\n"))
                 }
-                _ => (StatusCode::OK, "OK".to_owned()),
+                _ => match status.duty.as_ref().and_then(Duty::missing) {
+                    Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
+                    None => (StatusCode::OK, "OK".to_owned()),
+                },
             };
         }
         let lines = unsynced.iter().map(|kind| format!("{kind}\n")).collect();

@@ -187,6 +187,34 @@ pub(crate) struct ControllerArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(crate) kube_api_burst: u32,
+    /// Before the first write, and every few minutes after, look for other controllers that write the same objects; write
+    /// nothing while there is one
+    #[arg(long, value_enum, default_value = "on", env = "CALLSIGN_GUARD", value_name = "MODE")]
+    pub(crate) guard: GuardMode,
+    /// How long another controller has to show itself, where kube-controller-manager runs or may
+    #[arg(long, default_value = "30s", env = "CALLSIGN_GUARD_WAIT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) guard_wait: Duration,
+    /// How often to look again; ten times as often while there is one
+    #[arg(long, default_value = "10m", env = "CALLSIGN_GUARD_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    pub(crate) guard_interval: Duration,
+    /// Namespace of the Services that other controllers are looked for with [default: that of this process's account, else
+    /// kube-system]
+    #[arg(long, env = "CALLSIGN_GUARD_NAMESPACE", value_name = "NAME")]
+    pub(crate) guard_namespace: Option<String>,
+    /// Share of all ready endpoints that may be removed within ten seconds before all pods are listed again to make sure; 0
+    /// for any
+    #[arg(long, default_value_t = 30, env = "CALLSIGN_REMOVAL_FUSE", value_name = "PERCENT",
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) removal_fuse: u8,
+}
+
+/// Whether other controllers are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GuardMode {
+    /// They are, and while there is one nothing is written
+    On,
+    /// They are not
+    Off,
 }
 
 /// Which of several replicas writes.

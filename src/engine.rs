@@ -124,8 +124,9 @@ impl Engine {
             let zone = dns.as_ref().map(|dns| Arc::clone(&dns.zone));
             let journal = writing.as_ref().map(Writing::journal);
             let standing = writing.as_ref().and_then(Writing::standing);
+            let duty = writing.as_ref().map(|writing| writing.duty(zone.is_some()));
             let (sync, ending) = (Arc::clone(&sync), ending.clone());
-            let status = admin::Status { sync, zone, standing, ending, registry, journal };
+            let status = admin::Status { sync, zone, standing, duty, ending, registry, journal };
             tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
         }
         Ok(Self { sync, dns, stop, ending, writing, lameduck, tasks })

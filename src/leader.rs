@@ -8,7 +8,7 @@ use callsign_controller::{
 use crate::{args::LeaderArgs, client, exit::Exit};
 
 /// Where the Lease is, when the process does not run in the cluster as somebody's account.
-const NAMESPACE: &str = "kube-system";
+pub(crate) const NAMESPACE: &str = "kube-system";
 
 /// The candidate's settings; `None` where there is nothing to lead: without leader election, and where nothing is written.
 ///

@@ -3,6 +3,7 @@
 mod admin;
 mod args;
 mod client;
+mod duty;
 mod engine;
 mod exit;
 mod leader;

@@ -1,18 +1,25 @@
 //! `callsign serve`, `callsign dns` and `callsign controller`: the whole against a cluster, or one half.
 
-use callsign_controller::{Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode, Patience};
-use callsign_shared::index::Source;
+use std::time::Duration;
+
+use callsign_controller::{
+    Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode, Patience, guard::Config as GuardConfig,
+};
+use callsign_shared::{Key, index::Source};
 
 use crate::{
     args::{
         ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsCommandArgs, EndpointsWritten,
-        ServeArgs,
+        GuardMode, ServeArgs,
     },
     client,
     engine::{Engine, Settings},
     exit::Exit,
     leader, signals,
 };
+
+/// The shortest time between two looks for other controllers.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs DNS and the controllers.
 pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
@@ -78,6 +85,13 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
             churning: Patience::default().churning.max(args.unready_updates_delay),
         },
         limit: args.kube_api_qps.map(|qps| Limit { per_second: qps.into(), burst: args.kube_api_burst }),
+        guard: (args.guard == GuardMode::On).then(|| GuardConfig {
+            namespace: args.guard_namespace.clone().unwrap_or_default().into(),
+            wait: args.guard_wait,
+            every: args.guard_interval.max(SHORTEST_INTERVAL),
+            lease: None,
+        }),
+        removal_fuse: args.removal_fuse,
     }
 }
 
@@ -86,6 +100,13 @@ async fn run(cluster: &ClusterArgs, mut settings: Settings) -> Result<(), Exit> 
     let config = client::config(cluster).await?;
     if let Some(leader) = &mut settings.leader {
         leader::place(leader, &config);
+    }
+    if let Some(guard) = settings.controller.as_mut().and_then(|controller| controller.guard.as_mut()) {
+        if guard.namespace.is_empty() {
+            let own = client::account_namespace(&config);
+            guard.namespace = own.unwrap_or_else(|| leader::NAMESPACE.to_owned()).into();
+        }
+        guard.lease = settings.leader.as_ref().map(|leader| Key::new(&leader.namespace, &leader.name));
     }
     Engine::start(&config, settings).await?.run(end).await
 }

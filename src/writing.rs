@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::client,
+    duty::Duty,
     engine::{Threads, threads},
     exit::Exit,
     requests::Requests,
@@ -32,6 +33,7 @@ pub(crate) struct Writing {
     stop: CancellationToken,
     running: JoinHandle<()>,
     journal: Arc<Journal>,
+    gate: Arc<Gate>,
     campaign: Option<Campaign>,
     #[expect(dead_code, reason = "writing ends with it")]
     runtime: Threads,
@@ -75,9 +77,10 @@ impl Writing {
                     controller.run(end).await;
                 }
             });
-            return Ok(Self { stop, running, journal, campaign: None, runtime });
+            return Ok(Self { stop, running, journal, gate, campaign: None, runtime });
         };
-        let candidate = Candidate::new(client(cluster.clone(), requests)?, leader, gate, registry);
+        let candidate =
+            Candidate::new(client(cluster.clone(), requests)?, leader, Arc::clone(&gate), registry);
         let (standing, terms) = (candidate.standing(), candidate.terms());
         let running = handle.spawn(async move { terms.run(&controller, end).await });
         let (end, drained) = (stop.clone(), CancellationToken::new());
@@ -90,12 +93,17 @@ impl Writing {
             }
         });
         let campaign = Campaign { running: campaign, standing, drained };
-        Ok(Self { stop, running, journal, campaign: Some(campaign), runtime })
+        Ok(Self { stop, running, journal, gate, campaign: Some(campaign), runtime })
     }
 
     /// What was written, and why.
     pub(crate) fn journal(&self) -> Arc<Journal> {
         Arc::clone(&self.journal)
+    }
+
+    /// Its part in readiness, in a process that answers DNS or does not.
+    pub(crate) fn duty(&self, answers_dns: bool) -> Duty {
+        Duty::new(Arc::clone(&self.gate), self.standing(), answers_dns)
     }
 
     /// Where its candidate stands, if it has one.

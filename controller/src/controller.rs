@@ -26,10 +26,12 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    fuse::Inspector,
     gate::Gate,
+    guard::{self, Guard},
     metrics::Metrics,
     pace::{Churn, Patience},
     plan::{Limits, Part},
@@ -64,6 +66,11 @@ pub struct Config {
     pub patience: Patience,
     /// The limit of requests; `None` for no other limit than the API server's.
     pub limit: Option<Limit>,
+    /// How other controllers are looked for; `None` for not at all. What only plans is not guarded.
+    pub guard: Option<guard::Config>,
+    /// The share of all ready endpoints, percent, that may be removed within ten seconds before it is looked at again; 0 for
+    /// any.
+    pub removal_fuse: u8,
 }
 
 /// Whether the controller writes.
@@ -99,6 +106,8 @@ impl Default for Config {
             endpoints_batch_period: Duration::ZERO,
             patience: Patience::default(),
             limit: None,
+            guard: None,
+            removal_fuse: 0,
         }
     }
 }
@@ -147,12 +156,22 @@ impl Controller {
         registry: &mut Registry,
     ) -> Self {
         let queue = Arc::new(Queue::default());
+        let writes = config.mode == Mode::On;
+        let guard = config.guard.clone().filter(|_| writes).map(|guard| {
+            Arc::new(Guard::new(guard, Arc::clone(&index), Arc::clone(&gate), client.clone(), registry))
+        });
+        let fuse = (writes && config.removal_fuse > 0).then(|| {
+            let (index, gate) = (Arc::clone(&index), Arc::clone(&gate));
+            Arc::new(Inspector::new(config.removal_fuse, index, gate, client.clone(), registry))
+        });
         let syncer = Syncer {
             writer: Writer::new(client, config.limit, Arc::clone(&gate)),
             metrics: Metrics::register(registry, &index, &queue),
             journal: Arc::default(),
             zones: RwLock::new(None),
             states: DashMap::new(),
+            guard,
+            fuse,
             ending: Mutex::default(),
             churn: Churn::default(),
             index,
@@ -172,6 +191,7 @@ impl Controller {
         inner.syncer.metrics.forget_sums();
         inner.weigh_zones();
         *inner.feed.lock() = Some(Arc::clone(&feed));
+        let watchers = inner.watch_over(&stop);
         let mut workers = JoinSet::new();
         let start = |workers: &mut JoinSet<()>| workers.spawn(Arc::clone(inner).work(stop.clone()));
         for _ in 0..inner.syncer.config.workers.max(1) {
@@ -182,6 +202,7 @@ impl Controller {
                 biased;
                 () = stop.cancelled() => break,
                 () = feed.changed() => inner.take_in(&feed),
+                keys = inner.freed() => inner.push(keys, Urgency::Edit, Instant::now()),
                 Some(Err(error)) = workers.join_next() => {
                     // Its key went back to the queue when it fell.
                     tracing::error!(%error, "a worker of the controller failed; starting another");
@@ -191,6 +212,10 @@ impl Controller {
         }
         *inner.feed.lock() = None;
         while workers.join_next().await.is_some() {}
+        for watcher in watchers {
+            // A canary is taken back if that does not take long.
+            let _ = tokio::time::timeout(GRACE, watcher).await;
+        }
     }
 
     /// Whether every change the index has told of is written: nothing waits and nothing is in flight.
@@ -213,6 +238,28 @@ impl Controller {
 }
 
 impl Inner {
+    /// Starts guard and fuse, which have the gate from before the first key is taken.
+    fn watch_over(&self, stop: &CancellationToken) -> Vec<AbortOnDropHandle<()>> {
+        let mut watchers = Vec::new();
+        if let Some(fuse) = &self.syncer.fuse {
+            fuse.begin();
+            watchers.push(tokio::spawn(Arc::clone(fuse).run(stop.clone())));
+        }
+        if let Some(guard) = &self.syncer.guard {
+            guard.begin();
+            watchers.push(tokio::spawn(Arc::clone(guard).run(stop.clone())));
+        }
+        watchers.into_iter().map(AbortOnDropHandle::new).collect()
+    }
+
+    /// Services that somebody else wrote and that may be written again.
+    async fn freed(&self) -> Vec<Key> {
+        match &self.syncer.guard {
+            Some(guard) => guard.freed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Moves changes from the feed to the queue.
     fn take_in(&self, feed: &Feed) {
         self.between.store(true, Ordering::SeqCst);

@@ -14,12 +14,16 @@
 //! * [`queue`] decides which Service is next; [`write`](mod@write) writes, and [`overlay`] remembers what was written until
 //!   the watch tells of it.
 //! * [`pace`] decides what may wait to be written with other changes, and [`minor`] what can afford to.
-//! * [`gate`] says whether anything may be written at all; [`leader`] that only one replica does.
+//! * [`gate`] says whether anything may be written at all: [`leader`] that only one replica does; [`guard`] closes it while
+//!   another controller writes, [`fuse`] before most of what is there would be taken away.
 //! * [`Controller`] runs all that.
 
+mod ask;
 pub mod controller;
 pub mod endpoints;
+pub mod fuse;
 pub mod gate;
+pub mod guard;
 mod journal;
 pub mod leader;
 mod metrics;

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controller::{Config, EndpointsMode, Mode, Task},
     endpoints,
+    fuse::{Inspector, Ready},
+    guard::{Guard, Guarded, is_canary},
     metrics::{Counted, KindLabel, Metrics, signed},
     minor,
     overlay::{LIFETIME, Overlay},
@@ -87,13 +89,15 @@ pub(crate) struct Syncer {
     pub(crate) journal: Arc<Journal>,
     pub(crate) zones: RwLock<Option<Arc<Zones>>>,
     pub(crate) states: DashMap<Key, ServiceState>,
+    pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) fuse: Option<Arc<Inspector>>,
     /// Namespaces in which nothing was made because they were being deleted.
     pub(crate) ending: Mutex<BTreeSet<Name>>,
     pub(crate) churn: Churn,
 }
 
 /// A kind of object that is synced.
-pub(crate) trait Synced: Counted + Indexed {
+pub(crate) trait Synced: Counted + Indexed + Guarded + Ready {
     /// The part it is.
     const PART: Part;
     /// The gaps between its writes.
@@ -218,6 +222,9 @@ impl Syncer {
         let begun = Instant::now();
         let key = &work.key.key;
         for _ in 0..ROUNDS {
+            if self.is_others::<T>(key) {
+                return Verdict::Done(Rest::default());
+            }
             let Planned { mut plan, later } = self.plan::<T>(key);
             if T::PART == Part::Endpoints && self.config.endpoints == EndpointsMode::Existing {
                 plan.writes.retain(|write| !matches!(write, Write::Create(_)));
@@ -230,6 +237,13 @@ impl Syncer {
             if plan.writes.is_empty() {
                 self.metrics.carried_out::<T>(work, &tally, 0, begun);
                 return self.finish::<T>(key, false, later);
+            }
+            if self.guard.as_ref().is_some_and(|guard| guard.is_fought(key, &plan)) {
+                return Verdict::Done(Rest::default());
+            }
+            if self.fuse.as_ref().is_some_and(|fuse| !fuse.admits(T::PART, &plan)) {
+                // The gate is closed now: whoever takes the key next plans anew.
+                return Verdict::Retry { pause: None };
             }
             match self.carry_out::<T>(work, plan, stop).await {
                 Ok(()) => {
@@ -246,6 +260,13 @@ impl Syncer {
             }
         }
         Verdict::Retry { pause: None }
+    }
+
+    /// Whether a Service is not to be written: a canary, or one that somebody else writes.
+    fn is_others<T: Synced>(&self, key: &Key) -> bool {
+        let Some(view) = self.index.view(key) else { return false };
+        view.service.as_deref().is_some_and(is_canary)
+            || self.guard.as_ref().is_some_and(|guard| guard.leaves_alone::<T>(&view))
     }
 
     /// Plans from what the index has seen and what was acknowledged since.

@@ -61,6 +61,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The store of its API server.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Makes an object in it, or makes it the same as `object`, and gives it as it is then. Nodes and
     /// Namespaces are in none.
     ///

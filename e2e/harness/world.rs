@@ -174,7 +174,7 @@ impl World {
     }
 }
 
-/// The arguments of `callsign serve` on free ports.
+/// The arguments of `callsign serve` on free ports, without the guard against other controllers unless that is asked for.
 fn serve(kubeconfig: &Path, arguments: &[&str]) -> Vec<String> {
     let mut all: Vec<String> = ["serve", "--kubeconfig"].map(str::to_owned).into();
     all.push(kubeconfig.display().to_string());
@@ -186,6 +186,10 @@ fn serve(kubeconfig: &Path, arguments: &[&str]) -> Vec<String> {
     // One replica writes at once; leader election has tests of its own.
     if !arguments.iter().any(|argument| argument.starts_with("--leader-elect")) {
         all.push("--leader-elect=false".to_owned());
+    }
+    // Most tests are about something else, and begin with the first write.
+    if !arguments.contains(&"--guard") {
+        all.extend(["--guard", "off"].map(str::to_owned));
     }
     all.extend(arguments.iter().map(|&argument| argument.to_owned()));
     all

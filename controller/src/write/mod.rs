@@ -43,7 +43,8 @@ use crate::{gate::Gate, plan::Write};
 /// wrote it.
 pub const FIELD_MANAGER: &str = callsign_shared::object::well_known::FIELD_MANAGER;
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
+pub(crate) const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("callsign/", env!("CARGO_PKG_VERSION")));
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);

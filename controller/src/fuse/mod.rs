@@ -1,0 +1,219 @@
+//! The fuse: nothing empties a cluster before somebody has looked again.
+//!
+//! A controller that believes something wrong of most pods takes them out of service in seconds, carefully and in the
+//! right order. So when plans of the last ten seconds would together take away more than a share of all ready endpoints,
+//! the fuse blows: the [gate](crate::gate) closes, and all pods are listed anew and compared with what the index holds.
+//!
+//! ```text
+//!   plans ──take away little──▶ written
+//!     │ take away much
+//!     ▼
+//!   blown ──list──▶ the index is right ──▶ written: something did happen
+//!     ▲               │ it is not
+//!     └──list anew────┘
+//! ```
+//!
+//! A mass change that is real is written later by one list, and no other list follows for [a while](EXCUSED).
+//!
+//! What is decided here is plain; [`inspect`] does the listing.
+
+mod inspect;
+
+use std::{collections::VecDeque, time::Duration};
+
+use callsign_shared::{
+    ServiceView,
+    object::{EndpointSlice, Endpoints},
+};
+use tokio::time::Instant;
+
+pub(crate) use inspect::Inspector;
+
+use crate::plan::{Part, Plan, Write};
+
+/// Plans of this time are taken together.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Fewer endpoints than this are never many.
+const MANY: usize = 100;
+
+/// After the index was found right, how long plans are not counted.
+const EXCUSED: Duration = Duration::from_secs(30);
+
+/// How long the count of all ready endpoints is used.
+const COUNT_LASTS: Duration = Duration::from_secs(1);
+
+/// Counts what plans take away.
+#[derive(Debug)]
+pub struct Fuse {
+    percent: usize,
+    slices: Window,
+    endpoints: Window,
+    excused: Option<Instant>,
+}
+
+/// What plans of one kind took away.
+#[derive(Debug, Default)]
+struct Window {
+    lost: VecDeque<(Instant, usize)>,
+    counted: Option<(Instant, usize)>,
+}
+
+/// A kind of object that lists ready endpoints.
+pub(crate) trait Ready {
+    /// How many it lists.
+    fn ready(&self) -> usize;
+
+    /// How many those of a view list that are ours to write.
+    fn ready_in(view: &ServiceView) -> usize;
+}
+
+impl Ready for EndpointSlice {
+    fn ready(&self) -> usize {
+        self.endpoints.iter().filter(|endpoint| endpoint.is_ready()).count()
+    }
+
+    fn ready_in(view: &ServiceView) -> usize {
+        view.slices.iter().filter(|slice| slice.is_controllers()).map(|slice| slice.ready()).sum()
+    }
+}
+
+impl Ready for Endpoints {
+    fn ready(&self) -> usize {
+        self.subsets.iter().map(|subset| subset.addresses.len()).sum()
+    }
+
+    fn ready_in(view: &ServiceView) -> usize {
+        let selects = view.service.as_ref().is_some_and(|service| service.selects());
+        view.endpoints.iter().filter(|_| selects).map(|endpoints| endpoints.ready()).sum()
+    }
+}
+
+/// How many ready endpoints a plan takes away, those it adds elsewhere counted against them.
+pub(crate) fn taken_away<T: Ready>(plan: &Plan<T>) -> usize {
+    let (mut before, mut after) = (0, 0);
+    for write in &plan.writes {
+        match write {
+            Write::Create(new) => after += new.ready(),
+            Write::Update { current, new } => {
+                before += current.ready();
+                after += new.ready();
+            }
+            Write::Delete { current } => before += current.ready(),
+        }
+    }
+    before.saturating_sub(after)
+}
+
+impl Fuse {
+    /// A fuse that blows when more than `percent` of all ready endpoints would go.
+    pub fn new(percent: u8) -> Self {
+        Self {
+            percent: percent.into(),
+            slices: Window::default(),
+            endpoints: Window::default(),
+            excused: None,
+        }
+    }
+
+    /// Begins anew, as a run does.
+    pub fn begin(&mut self) {
+        (self.slices, self.endpoints, self.excused) = (Window::default(), Window::default(), None);
+    }
+
+    /// Whether a plan may be carried out that takes away `lost` ready endpoints. `all` counts what there is of them in
+    /// the cluster, before that. False when the fuse blows.
+    pub fn admits(&mut self, part: Part, lost: usize, now: Instant, all: impl FnOnce() -> usize) -> bool {
+        if lost == 0 || self.excused.is_some_and(|until| now < until) {
+            return true;
+        }
+        let window = match part {
+            Part::Slices => &mut self.slices,
+            Part::Endpoints => &mut self.endpoints,
+        };
+        while window.lost.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            window.lost.pop_front();
+        }
+        let earlier: usize = window.lost.iter().map(|(_, lost)| lost).sum();
+        let sum = earlier + lost;
+        if sum >= MANY {
+            let all = match window.counted {
+                Some((at, all)) if now.duration_since(at) < COUNT_LASTS => all,
+                // What was taken away before is gone from the count.
+                _ => {
+                    let all = all() + earlier;
+                    window.counted = Some((now, all));
+                    all
+                }
+            };
+            if sum * 100 > all * self.percent {
+                return false;
+            }
+        }
+        window.lost.push_back((now, lost));
+        true
+    }
+
+    /// The index was compared with the cluster and is right: what it says may be done.
+    pub fn excuse(&mut self, now: Instant) {
+        self.begin();
+        self.excused = Some(now + EXCUSED);
+    }
+}
+
+/// Whether the index is right enough about `listed` ready pods when it does not know so about `wrong` of them: some pods
+/// always change while they are listed.
+pub(crate) fn agrees(listed: usize, wrong: usize) -> bool {
+    wrong * 100 <= listed || wrong < MANY / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How many single removals, one each `pace`, it admits before it blows.
+    fn admitted(fuse: &mut Fuse, all: usize, each: usize, pace: Duration) -> usize {
+        let start = Instant::now();
+        let step = |n: &usize| {
+            let done = n * each;
+            fuse.admits(Part::Slices, each, start + pace * u32::try_from(*n).unwrap(), || all - done.min(all))
+        };
+        (0..1000).take_while(step).count()
+    }
+
+    #[test]
+    fn it_blows_above_its_share_within_its_time() {
+        let mut fuse = Fuse::new(30);
+        assert_eq!(admitted(&mut fuse, 1000, 1, SECOND / 100), 300);
+        fuse.begin();
+        assert_eq!(admitted(&mut fuse, 10_000, 1, SECOND / 10), 1000, "no more than 100 in ten seconds");
+        fuse.begin();
+        assert!(!fuse.admits(Part::Slices, 200, Instant::now(), || 300), "one plan can be too much");
+        assert!(fuse.admits(Part::Slices, 99, Instant::now(), || 99), "few are never many");
+        fuse.begin();
+        assert!(fuse.admits(Part::Slices, 99, Instant::now(), || 300));
+        assert!(fuse.admits(Part::Endpoints, 99, Instant::now(), || 300), "kinds are counted apart");
+        assert!(!fuse.admits(Part::Slices, 1, Instant::now(), || 201), "the hundredth");
+    }
+
+    #[test]
+    fn what_was_looked_into_is_excused_for_a_while() {
+        let mut fuse = Fuse::new(30);
+        let now = Instant::now();
+        assert!(!fuse.admits(Part::Slices, 200, now, || 300));
+        fuse.excuse(now);
+        assert!(fuse.admits(Part::Slices, 200, now, || 300));
+        assert!(!fuse.admits(Part::Slices, 200, now + EXCUSED, || 300));
+    }
+
+    #[test]
+    fn a_few_pods_always_change() {
+        for (listed, wrong, right) in
+            [(0, 0, true), (300, 9, true), (300, 10, false), (150_000, 1500, true), (150_000, 1501, false)]
+        {
+            assert_eq!(agrees(listed, wrong), right, "{wrong} of {listed}");
+        }
+    }
+}
