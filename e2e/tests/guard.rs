@@ -220,7 +220,7 @@ async fn a_proof_is_handed_over() -> Result<()> {
     let begun = Instant::now();
     until("the first writes", || n.endpoints("web").is_some()).await?;
     assert!(begun.elapsed() > wait / 2, "it waits where kube-controller-manager runs");
-    let store = world.embedded()?.store();
+    let store = Arc::clone(world.embedded()?.store());
     let kept = || {
         let lease = store.get(Kind::Lease, "kube-system", "callsign-controller");
         lease.is_some_and(|lease| {
