@@ -1,7 +1,6 @@
 //! Leader election between real processes: who writes, who takes over and when, and who writes no more.
 
 use std::{
-    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -17,14 +16,12 @@ use callsign_e2e::{
         build,
         namespace::{Namespace, Wanted, hold, server, until, writes},
         process::{Callsign, Signal},
+        scrape::get,
         world::{World, eventually},
     },
 };
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,18 +39,6 @@ const LONG: [&str; 3] = [
     "--leader-elect-renew-deadline=60s",
     "--leader-elect-retry-period=500ms",
 ];
-
-async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
-        .await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let code = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-    let body = reply.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    Ok((code, body))
-}
 
 /// The first replica, `a`, which leads.
 async fn first(arguments: &[&str]) -> Result<World> {
@@ -460,15 +445,86 @@ async fn a_lease_that_is_forbidden_is_told() -> Result<()> {
         Ok(())
     })
     .await?;
-    let told = || world.callsign.said().matches("does not let us take part").count();
-    assert_eq!(told(), 1);
+    let told = |world: &World| world.callsign.said().matches("does not let us take part").count();
+    assert_eq!(told(&world), 1);
     assert_eq!(all_writes(world.embedded()?), 0);
     world.rcode("web.forbidden.svc.cluster.local.", "A", "NOERROR").await?;
     world.embedded()?.faults().clear();
     hold(&world, &[turned(&n, false)]).await?;
-    assert_eq!(told(), 1, "once is enough");
+    assert_eq!(told(&world), 1, "once is enough");
     assert!(leads(&mut world.callsign).await?);
+    is_ready(&mut world.callsign).await?;
+    // A permission that is taken away ends the writing. Questions are answered on, as without an API server.
+    let requests = Requests { kind: Some("leases".to_owned()), ..Requests::default() };
+    world.fault(Fault::Answer { requests, times: 100_000, status: 403, retry_after: None })?;
+    until("it notices", || world.callsign.said().contains("lost the lease")).await?;
+    assert_eq!(told(&world), 2);
     is_ready(&mut world.callsign).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_there_is_told() -> Result<()> {
+    let server = server(Options::default(), &[("node-a", "zone-a")]).await?;
+    let flags = ["--leader-elect-resource-namespace=nowhere", "--leader-elect-resource-name=mine"];
+    let mut world = World::join(Path::new(BINARY), server, &flags).await?;
+    let ready = world.callsign.address("ready").await?;
+    eventually("the reason is told", async || {
+        let (code, body) = get(ready, "/ready").await?;
+        ensure!(code == 503 && body.contains("nowhere/mine") && body.contains("not found"), "{code} {body}");
+        Ok(())
+    })
+    .await?;
+    Namespace::new(world.embedded()?, "nowhere")?;
+    is_ready(&mut world.callsign).await?;
+    until("it leads", || world.callsign.said().contains("became leader")).await
+}
+
+/// Answers that get lost, a Lease that a person edits or deletes: the leader leads on, and nobody beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_stays_in_office() -> Result<()> {
+    let mut world = first(&QUICK).await?;
+    let other = second(&world, "b", &QUICK).await?;
+    let renewed = async |what: &str| {
+        let before = lease(&world).and_then(|spec| spec.get("renewTime").cloned());
+        until(what, || {
+            let now = lease(&world).and_then(|spec| spec.get("renewTime").cloned());
+            now.is_some() && now != before
+        })
+        .await
+    };
+    world.fault(Fault::LoseResponse { requests: Requests::of("update", "leases"), times: 2 })?;
+    until("answers are lost", || world.embedded().is_ok_and(|server| server.faults().armed() == 0)).await?;
+    renewed("it renews after lost answers").await?;
+    let named = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"namespace": "kube-system", "name": "callsign-controller"}});
+    let (api, name) = world.cluster.api(&named)?;
+    let note = json!({"metadata": {"annotations": {"note": "by hand"}}});
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(&note)).await?;
+    renewed("it renews after an edit").await?;
+    assert_eq!(api.get(&name).await?.metadata.annotations.unwrap_or_default()["note"], "by hand");
+    world.cluster.delete(&named).await?;
+    until("it makes it anew", || holder(&world).as_deref() == Some("a")).await?;
+    renewed("it renews what it made").await?;
+    assert!(leads(&mut world.callsign).await?);
+    for said in [world.callsign.said(), other.said()] {
+        assert!(!said.contains("lost the lease") && said.matches("became leader").count() < 2, "{said}");
+    }
+    assert!(!other.said().contains("became leader"));
+    Ok(())
+}
+
+/// Requests that are never answered hold up neither the end of the term nor that of the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_holds_nothing_up() -> Result<()> {
+    let mut world = first(&[&QUICK[..], &["--lameduck", "0"]].concat()).await?;
+    let requests = Requests { kind: Some("leases".to_owned()), ..Requests::default() };
+    world.fault(Fault::Delay { requests, times: 100_000, milliseconds: 600_000 })?;
+    until("it notices", || world.callsign.said().contains("lost the lease")).await?;
+    world.callsign.signal(Signal::SIGTERM)?;
+    let status = world.callsign.ended(PATIENCE).await?;
+    assert_eq!(status.code(), Some(0), "{}", world.callsign.said());
+    assert!(world.callsign.said().contains("cannot release the lease"), "{}", world.callsign.said());
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -330,14 +330,18 @@ impl Candidate {
         });
     }
 
+    /// Said once until it takes part again; `/ready` tells the newest reason.
     fn refused(&mut self, verb: &'static str, message: &str) {
-        let reason = format!("cannot {verb} lease {}: {message}", self.lease);
-        let known = self.standing.borrow().refused.as_deref() == Some(&reason);
-        if !known {
-            tracing::warn!(lease = %self.lease, verb, error = message, "the API server does not let us take part in leader election; nothing is written until it does");
-            self.standing.send_modify(|standing| standing.refused = Some(reason));
-        }
         self.failures = self.failures.saturating_add(1);
+        if self.standing.borrow().refused.is_none() {
+            tracing::warn!(lease = %self.lease, verb, error = message, "the API server does not let us take part in leader election; nothing is written until it does");
+        }
+        let reason = Some(format!("cannot {verb} lease {}: {message}", self.lease));
+        self.standing.send_if_modified(|standing| {
+            let changed = standing.refused != reason;
+            standing.refused = reason;
+            changed
+        });
     }
 
     fn complain(&mut self, verb: &'static str, error: &dyn std::fmt::Display) {
