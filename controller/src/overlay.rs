@@ -21,7 +21,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use callsign_shared::{Name, object::Decode};
+use callsign_shared::{
+    Name,
+    object::{Decode, Uid},
+};
 use tokio::time::Instant;
 
 /// How long the echo of a write may take.
@@ -36,7 +39,7 @@ pub struct Overlay<T> {
 #[derive(Clone, Debug)]
 enum Acknowledged<T> {
     Written(Arc<T>),
-    Deleted { uid: Name },
+    Deleted { uid: Uid },
 }
 
 impl<T> Default for Overlay<T> {
@@ -100,7 +103,7 @@ mod tests {
         let mut slice = EndpointSlice::default();
         slice.meta.key = Key::new("n", name);
         slice.meta.uid = uid.into();
-        slice.meta.resource_version = compact_str::format_compact!("{version}");
+        slice.meta.resource_version = version.to_string().into();
         Arc::new(slice)
     }
 

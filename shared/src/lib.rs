@@ -8,6 +8,7 @@
 //!
 //! * [`object`] holds lean objects: only the fields that decide something, decoded straight from JSON.
 //! * [`membership`] decides about one pod and one Service, and keeps the reason.
+//! * Names and label sets are interned: what objects have in common is in memory once.
 //! * [`index`] joins them under concurrent readers and tells its readers what changed.
 //! * [`journal`] keeps what was written, and why.
 //! * [`watch`] feeds the index from an API server.
@@ -15,6 +16,7 @@
 //! Nothing here writes to a cluster or answers a question; `controller` and `dns` do, and neither knows the other.
 
 pub mod index;
+mod intern;
 pub mod journal;
 pub mod labels;
 pub mod membership;

@@ -157,7 +157,7 @@ fn address(member: &Membership, family: Family) -> Option<EndpointsAddress> {
     let ip = member.addresses(family).next()?;
     let meta = &member.pod.meta;
     Some(EndpointsAddress {
-        ip: compact_str::format_compact!("{ip}"),
+        ip: compact_str::format_compact!("{ip}").into(),
         hostname: member.hostname.clone().unwrap_or_default(),
         // Upstream writes an empty name for a pod without one, which has the API server refuse the whole object.
         node_name: member.pod.node.clone().filter(|node| !node.is_empty()),

@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 
 use callsign_shared::{
     Name,
-    object::{EndpointPort, EndpointsAddress, Subset},
+    object::{EndpointPort, EndpointsAddress, Subset, Uid},
 };
 
 /// What tells addresses apart: the address as text and the uid of its target, empty without one. Ordered as subsets list
 /// them.
-type Identity = (Name, Name);
+type Identity = (Name, Uid);
 
 /// The addresses behind one port and whether each is ready.
 type Offer = BTreeMap<Identity, bool>;

@@ -8,7 +8,11 @@
 
 use std::{collections::BTreeSet, hash::Hasher};
 
-use callsign_shared::{Name, object::AddressType};
+use callsign_shared::{
+    Name,
+    object::{AddressType, Uid},
+};
+use compact_str::CompactString;
 
 /// The alphabet of Kubernetes' generated names: nothing that forms words or reads like another letter
 /// (`k8s.io/apimachinery/pkg/util/rand`).
@@ -22,20 +26,20 @@ const LONGEST_BASE: usize = 63 - SUFFIX;
 /// Gives out names for the slices of one owner.
 #[derive(Debug)]
 pub(crate) struct Names<'a> {
-    base: Name,
-    uid: &'a str,
+    base: CompactString,
+    uid: Uid,
     taken: BTreeSet<&'a str>,
 }
 
 impl<'a> Names<'a> {
     /// Names for slices of `owner`, whose identity is `uid`, none of them in `taken`.
-    pub(crate) fn new(owner: &str, uid: &'a str, taken: impl Iterator<Item = &'a str>) -> Self {
-        let mut base = Name::from(owner);
+    pub(crate) fn new(owner: &str, uid: &Uid, taken: impl Iterator<Item = &'a str>) -> Self {
+        let mut base = CompactString::from(owner);
         base.push('-');
         while base.len() > LONGEST_BASE {
             base.pop();
         }
-        Self { base, uid, taken: taken.collect() }
+        Self { base, uid: uid.clone(), taken: taken.collect() }
     }
 
     /// The first name of this address type that is neither taken nor in `given`.
@@ -53,7 +57,7 @@ impl<'a> Names<'a> {
 
     fn candidate(&self, address_type: AddressType, number: u64) -> Name {
         let mut hasher = fnv::FnvHasher::default();
-        hasher.write(self.uid.as_bytes());
+        self.uid.with_text(|uid| hasher.write(uid.as_bytes()));
         hasher.write_u8(0);
         hasher.write(address_type.as_str().as_bytes());
         hasher.write_u64(number);
@@ -66,7 +70,7 @@ impl<'a> Names<'a> {
             name.push(char::from(ALPHABET.get(letter).copied().unwrap_or(b'b')));
             hash /= 27;
         }
-        name
+        name.into()
     }
 }
 
@@ -76,21 +80,23 @@ mod tests {
 
     #[test]
     fn a_name_looks_like_upstreams_and_is_stable() {
-        let names = Names::new("web", "uid-1", std::iter::empty());
+        let names = Names::new("web", &Uid::from("uid-1"), std::iter::empty());
         let name = names.next(AddressType::V4, &BTreeSet::new());
         assert!(name.starts_with("web-") && name.len() == 9, "{name}");
         assert_eq!(name, names.next(AddressType::V4, &BTreeSet::new()));
         assert_ne!(name, names.next(AddressType::V6, &BTreeSet::new()));
         assert_ne!(
             name,
-            Names::new("web", "uid-2", std::iter::empty()).next(AddressType::V4, &BTreeSet::new())
+            Names::new("web", &Uid::from("uid-2"), std::iter::empty())
+                .next(AddressType::V4, &BTreeSet::new())
         );
     }
 
     #[test]
     fn what_is_taken_is_passed_over() {
-        let first = Names::new("web", "u", std::iter::empty()).next(AddressType::V4, &BTreeSet::new());
-        let names = Names::new("web", "u", std::iter::once(first.as_str()));
+        let first =
+            Names::new("web", &Uid::from("u"), std::iter::empty()).next(AddressType::V4, &BTreeSet::new());
+        let names = Names::new("web", &Uid::from("u"), std::iter::once(first.as_str()));
         let second = names.next(AddressType::V4, &BTreeSet::new());
         let third = names.next(AddressType::V4, &BTreeSet::from([second.clone()]));
         assert!(first != second && second != third && first != third);
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_longest_service_name_still_fits() {
-        let names = Names::new(&"a".repeat(63), "u", std::iter::empty());
+        let names = Names::new(&"a".repeat(63), &Uid::from("u"), std::iter::empty());
         assert_eq!(names.next(AddressType::V4, &BTreeSet::new()).len(), 63);
     }
 }

@@ -252,7 +252,7 @@ impl Cluster {
                 self.replace(kind, &key, json(&new)).map(|_| ())
             }
             Write::Delete { current } => {
-                self.delete(kind, &key, Some(&current.meta().resource_version)).map(|_| ())
+                self.delete(kind, &key, Some(&current.meta().resource_version.to_string())).map(|_| ())
             }
         }
         .unwrap();

@@ -6,8 +6,8 @@
 use callsign_shared::{
     Labels, Name,
     object::{
-        AddressType, Decode, EndpointPort, EndpointSlice, Endpoints, Meta, OwnerReference, SliceEndpoint,
-        Subset,
+        AddressType, Decode, EndpointPort, EndpointSlice, Endpoints, Meta, OwnerReference, ResourceVersion,
+        SliceEndpoint, Subset, Uid,
     },
 };
 use kube::Resource;
@@ -72,10 +72,10 @@ struct EndpointsBody<'a> {
 struct Metadata<'a> {
     name: &'a Name,
     namespace: &'a Name,
-    #[serde(skip_serializing_if = "Name::is_empty")]
-    uid: &'a Name,
-    #[serde(skip_serializing_if = "Name::is_empty")]
-    resource_version: &'a Name,
+    #[serde(skip_serializing_if = "Uid::is_empty")]
+    uid: &'a Uid,
+    #[serde(skip_serializing_if = "ResourceVersion::is_empty")]
+    resource_version: &'a ResourceVersion,
     #[serde(skip_serializing_if = "Labels::is_empty")]
     labels: &'a Labels,
     #[serde(skip_serializing_if = "Labels::is_empty")]

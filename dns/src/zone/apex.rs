@@ -9,7 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use callsign_shared::name::{Key, Name as Text};
+use callsign_shared::name::Key;
+use compact_str::CompactString as Text;
 
 use super::service::{Kind, ServiceNames, ips};
 

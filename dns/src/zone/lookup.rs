@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use callsign_shared::{name::Name as Text, object::Protocol};
+use callsign_shared::object::Protocol;
+use compact_str::CompactString as Text;
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
 

@@ -35,9 +35,9 @@ use std::{
 use arc_swap::ArcSwap;
 use callsign_shared::{
     index::{Change, ChangeKey, Index, Interest},
-    name::{Key, Name as Text},
+    name::{Key, Name as ObjectName},
 };
-use compact_str::format_compact;
+use compact_str::{CompactString as Text, format_compact};
 use dashmap::DashMap;
 use hickory_proto::rr::Name;
 use parking_lot::Mutex;
@@ -57,7 +57,7 @@ pub struct Zone {
     zones: Vec<lookup::Cut>,
     services: DashMap<Text, Arc<ServiceNames>, Hasher>,
     reverse: reverse::Reverse,
-    namespaces: DashMap<Text, NamespaceState, Hasher>,
+    namespaces: DashMap<ObjectName, NamespaceState, Hasher>,
     pods: DashMap<(Text, IpAddr), u32, Hasher>,
     name_servers: ArcSwap<Vec<NameServer>>,
     serial: AtomicU32,
@@ -183,9 +183,9 @@ impl Zone {
         self.services.is_empty()
     }
 
-    fn refresh_namespace(&self, name: &Text) {
+    fn refresh_namespace(&self, name: &ObjectName) {
         let namespace = self.index.namespace(name).filter(|namespace| {
-            self.config.serves(&Key { namespace: name.clone(), name: Text::default() })
+            self.config.serves(&Key { namespace: name.clone(), name: ObjectName::default() })
                 && self
                     .config
                     .namespace_labels
@@ -269,10 +269,10 @@ impl Zone {
             return;
         }
         if let Some(ip) = now {
-            *self.pods.entry((key.namespace.clone(), ip)).or_default() += 1;
+            *self.pods.entry((Text::from(key.namespace.as_str()), ip)).or_default() += 1;
         }
         if let Some(ip) = before {
-            let entry = (key.namespace.clone(), ip);
+            let entry = (Text::from(key.namespace.as_str()), ip);
             if let Some(mut count) = self.pods.get_mut(&entry) {
                 *count = count.saturating_sub(1);
             }
@@ -280,7 +280,7 @@ impl Zone {
         }
     }
 
-    fn edit_namespace(&self, name: &Text, edit: impl FnOnce(&mut NamespaceState)) {
+    fn edit_namespace(&self, name: &ObjectName, edit: impl FnOnce(&mut NamespaceState)) {
         edit(&mut self.namespaces.entry(name.clone()).or_default());
         self.namespaces.remove_if(name, |_, state| *state == NamespaceState::default());
     }

@@ -20,10 +20,10 @@ use std::{
 
 use callsign_shared::{
     index::{Published, ServiceView},
-    name::{Key, Name as Text},
+    name::Key,
     object::{ClusterIp, EndpointPort, Protocol, Service, SliceAddress},
 };
-use compact_str::format_compact;
+use compact_str::{CompactString as Text, format_compact};
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
 
@@ -259,7 +259,7 @@ fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
     for port in &service.ports {
         let name = port.name.to_ascii_lowercase();
         if is_label(&name) {
-            ports.entry((name, port.protocol)).or_default().push(port.port);
+            ports.entry((name.into(), port.protocol)).or_default().push(port.port);
         }
     }
     let node = |numbers: Vec<i32>| own_node(ips, numbers.into_iter(), false);
@@ -438,7 +438,8 @@ fn host_label(config: &ZoneConfig, endpoint: &Published<'_>) -> Text {
     let pod = endpoint.target.filter(|_| config.endpoint_pod_names);
     let mut given = endpoint.hostname.into_iter().chain(pod);
     // A pod's name may have dots and 253 bytes; such a name is no label.
-    given.find(|text| is_label(text)).cloned().unwrap_or_else(|| match &endpoint.address {
+    let given = given.find(|text| is_label(text)).map(|text| Text::from(text.as_str()));
+    given.unwrap_or_else(|| match &endpoint.address {
         SliceAddress::Ip(ip) => dashed(*ip),
         SliceAddress::Name(name) => Text::from(name.to_ascii_lowercase().replace('.', "-")),
     })

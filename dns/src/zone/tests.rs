@@ -15,7 +15,7 @@ use crate::testing::{self, apply, pod};
 struct Snapshot {
     services: BTreeMap<Text, ServiceNames>,
     reverse: BTreeMap<IpAddr, Vec<Pointer>>,
-    namespaces: BTreeMap<Text, NamespaceState>,
+    namespaces: BTreeMap<ObjectName, NamespaceState>,
     pods: BTreeMap<(Text, IpAddr), u32>,
     name_servers: Vec<NameServer>,
     serial: u32,

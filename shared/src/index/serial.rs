@@ -56,10 +56,14 @@ impl Versions {
 /// Equal in every process and build, unlike the standard library's hashes.
 fn digest(meta: &Meta) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
-    for part in [&meta.key.namespace, &meta.key.name, &meta.uid, &meta.resource_version] {
+    for part in [&meta.key.namespace, &meta.key.name] {
         hasher.write(part.as_bytes());
         hasher.write_u8(0);
     }
+    meta.uid.with_text(|uid| hasher.write(uid.as_bytes()));
+    hasher.write_u8(0);
+    meta.resource_version.with_text(|version| hasher.write(version.as_bytes()));
+    hasher.write_u8(0);
     hasher.finish()
 }
 

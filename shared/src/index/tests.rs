@@ -61,7 +61,7 @@ fn named(prefix: &str, name: u8) -> Key {
 fn service(name: u8, selector: Option<u8>, publish: bool, version: u64) -> Service {
     let mut service = Service { publish_not_ready: publish, ..Service::default() };
     service.meta.key = named("s", name);
-    service.meta.resource_version = Name::from(version.to_string());
+    service.meta.resource_version = version.to_string().into();
     service.selector = selector.map(|app| ("app", app.to_string())).into_iter().collect();
     service
 }
@@ -99,7 +99,7 @@ fn play(index: &Index, event: &Event) {
         Event::Slice { name, service, version } => {
             let mut slice = EndpointSlice::default();
             slice.meta.key = named("slice", name);
-            slice.meta.resource_version = Name::from(version.to_string());
+            slice.meta.resource_version = version.to_string().into();
             slice.meta.labels =
                 [(crate::object::well_known::SERVICE_NAME, format!("s{service}"))].into_iter().collect();
             index.apply(slice);
@@ -114,7 +114,7 @@ fn play(index: &Index, event: &Event) {
         Event::Namespace { version } => {
             let mut namespace = Namespace::default();
             namespace.meta.key = Key::cluster("n");
-            namespace.meta.resource_version = Name::from(version.to_string());
+            namespace.meta.resource_version = version.to_string().into();
             index.apply(namespace);
         }
         Event::NoNamespace => index.delete::<Namespace>(&Key::cluster("n")),

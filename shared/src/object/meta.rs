@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
+use super::{ResourceVersion, Uid};
 use crate::{
     labels::Labels,
     name::{Key, Name},
@@ -14,9 +15,9 @@ pub struct Meta {
     /// Namespace and name.
     pub key: Key,
     /// Identity: a deleted and re-made object of the same name has another one.
-    pub uid: Name,
+    pub uid: Uid,
     /// The version that an update names (optimistic locking), and that a read-your-writes check compares.
-    pub resource_version: Name,
+    pub resource_version: ResourceVersion,
     /// Bumped by the API server when the specification changes.
     pub generation: i64,
     /// When it was created.
@@ -42,7 +43,7 @@ pub struct OwnerReference {
     pub name: Name,
     /// Its identity.
     #[serde(default)]
-    pub uid: Name,
+    pub uid: Uid,
     /// Whether it is the managing controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<bool>,
@@ -52,9 +53,9 @@ pub struct OwnerReference {
 }
 
 impl Meta {
-    /// The resource version as a number. Opaque by contract, a number on every API server there is (KEP-5504).
+    /// The resource version as a number.
     pub fn version(&self) -> Option<u64> {
-        self.resource_version.parse().ok()
+        self.resource_version.number()
     }
 }
 
@@ -67,9 +68,9 @@ pub(super) struct WireMeta<W = IgnoredAny> {
     #[serde(default)]
     namespace: Name,
     #[serde(default, deserialize_with = "null_is_default")]
-    uid: Name,
+    uid: Uid,
     #[serde(default, deserialize_with = "null_is_default")]
-    resource_version: Name,
+    resource_version: ResourceVersion,
     #[serde(default, deserialize_with = "null_is_default")]
     generation: i64,
     #[serde(default)]

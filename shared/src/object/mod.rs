@@ -9,6 +9,7 @@
 
 mod address;
 mod endpoints;
+mod identity;
 mod meta;
 mod namespace;
 mod node;
@@ -21,6 +22,7 @@ mod writers;
 
 pub use address::{Family, is_special, parse_ip};
 pub use endpoints::{Endpoints, EndpointsAddress, Subset};
+pub use identity::{ResourceVersion, Uid};
 pub use meta::{Meta, OwnerReference};
 pub use namespace::Namespace;
 pub use node::Node;

@@ -1,5 +1,6 @@
 //! Nodes: the zone an endpoint is in, and what topology hints weigh zones by.
 
+use compact_str::CompactString;
 use serde::Deserialize;
 
 use super::{
@@ -46,9 +47,9 @@ struct Status {
 #[derive(Deserialize)]
 struct Condition {
     #[serde(default, rename = "type")]
-    kind: Name,
+    kind: CompactString,
     #[serde(default)]
-    status: Name,
+    status: CompactString,
 }
 
 impl Decode for Node {

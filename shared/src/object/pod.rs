@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::Deserialize;
 use smallvec::SmallVec;
@@ -105,7 +106,7 @@ struct Spec {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
-    restart_policy: Option<Name>,
+    restart_policy: Option<CompactString>,
     #[serde(default, deserialize_with = "null_is_default")]
     ports: Vec<Port>,
 }
@@ -124,9 +125,9 @@ struct Port {
 #[derive(Default, Deserialize)]
 struct Status {
     #[serde(default, deserialize_with = "null_is_default")]
-    phase: Name,
+    phase: CompactString,
     #[serde(default, rename = "podIP", deserialize_with = "null_is_default")]
-    pod_ip: Name,
+    pod_ip: CompactString,
     #[serde(default, rename = "podIPs", deserialize_with = "null_is_default")]
     pod_ips: Vec<PodIp>,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -136,16 +137,16 @@ struct Status {
 #[derive(Deserialize)]
 struct PodIp {
     #[serde(default, deserialize_with = "null_is_default")]
-    ip: Name,
+    ip: CompactString,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Condition {
     #[serde(default, rename = "type")]
-    kind: Name,
+    kind: CompactString,
     #[serde(default)]
-    status: Name,
+    status: CompactString,
     last_transition_time: Option<Timestamp>,
     message: Option<Box<str>>,
 }

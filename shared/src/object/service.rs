@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use compact_str::CompactString;
 use serde::Deserialize;
 use smallvec::SmallVec;
 
@@ -155,13 +156,13 @@ struct Wire {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     #[serde(default, rename = "type", deserialize_with = "null_is_default")]
-    kind: Name,
+    kind: CompactString,
     #[serde(default)]
     selector: Labels,
     #[serde(default, rename = "clusterIP", deserialize_with = "null_is_default")]
-    cluster_ip: Name,
+    cluster_ip: CompactString,
     #[serde(default, rename = "clusterIPs", deserialize_with = "null_is_default")]
-    cluster_ips: Vec<Name>,
+    cluster_ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "null_is_default")]
     ip_families: SmallVec<[Family; 2]>,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -171,7 +172,7 @@ struct Spec {
     #[serde(default, deserialize_with = "null_is_default")]
     external_name: Name,
     #[serde(default, deserialize_with = "null_is_default")]
-    traffic_distribution: Name,
+    traffic_distribution: CompactString,
 }
 
 #[derive(Deserialize)]
@@ -203,7 +204,7 @@ impl Decode for Service {
             "" => ClusterIp::Unset,
             "None" => ClusterIp::Headless,
             first => {
-                let rest = wire.spec.cluster_ips.iter().skip(1).map(Name::as_str);
+                let rest = wire.spec.cluster_ips.iter().skip(1).map(CompactString::as_str);
                 let ips = std::iter::once(first).chain(rest).map(read_cluster_ip);
                 ClusterIp::Addresses(ips.collect::<Result<_, _>>()?)
             }

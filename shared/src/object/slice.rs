@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference,
+    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference, Uid,
     address::parse_ip,
     meta::{WireMeta, null_is_default},
     well_known,
@@ -111,8 +112,8 @@ pub struct TargetRef {
     #[serde(default, skip_serializing_if = "Name::is_empty")]
     pub name: Name,
     /// Its identity.
-    #[serde(default, skip_serializing_if = "Name::is_empty")]
-    pub uid: Name,
+    #[serde(default, skip_serializing_if = "Uid::is_empty")]
+    pub uid: Uid,
     /// Set by hand only.
     #[serde(default, rename = "apiVersion", skip_serializing_if = "Name::is_empty")]
     pub api_version: Name,
@@ -205,7 +206,7 @@ struct Wire {
 #[serde(rename_all = "camelCase")]
 struct WireEndpoint {
     #[serde(default, deserialize_with = "null_is_default")]
-    addresses: SmallVec<[Name; 1]>,
+    addresses: SmallVec<[CompactString; 1]>,
     #[serde(default, deserialize_with = "null_is_default")]
     conditions: Conditions,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,13 +227,13 @@ impl Decode for EndpointSlice {
     fn decode(json: &str) -> Result<Self, DecodeError> {
         let mut wire: Wire = serde_json::from_str(json)?;
         let address_type = wire.address_type;
-        let read = |text: Name| match address_type {
+        let read = |text: CompactString| match address_type {
             AddressType::V4 | AddressType::V6 => {
                 let ip = parse_ip(&text);
                 ip.map(SliceAddress::Ip)
                     .ok_or_else(|| DecodeError(format!("endpoints: {text:?} is not an IP address")))
             }
-            AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text)),
+            AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text.into())),
         };
         let endpoints = wire.endpoints.into_iter().map(|endpoint| {
             Ok(SliceEndpoint {
@@ -265,8 +266,8 @@ impl Decode for EndpointSlice {
 impl Serialize for SliceEndpoint {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = |address: &SliceAddress| match address {
-            SliceAddress::Ip(ip) => compact_str::format_compact!("{ip}"),
-            SliceAddress::Name(name) => name.clone(),
+            SliceAddress::Ip(ip) => format_compact!("{ip}"),
+            SliceAddress::Name(name) => CompactString::from(name.as_str()),
         };
         WireEndpoint {
             addresses: self.addresses.iter().map(text).collect(),
