@@ -12,7 +12,7 @@ use crate::{
     labels::Labels,
     membership::Membership,
     name::{Key, Name},
-    object::{Family, well_known},
+    object::{Family, Uid, well_known},
 };
 
 /// The most endpoints that are told of by name.
@@ -185,7 +185,7 @@ fn about_the_object<T: Listing>(wrote: &Wrote<'_, T>, edited: bool, lines: &mut 
     }
 }
 
-fn owned_by<T: Listing>(object: &T, uid: &Name) -> bool {
+fn owned_by<T: Listing>(object: &T, uid: &Uid) -> bool {
     object.owners().iter().any(|owner| owner.uid == *uid)
 }
 

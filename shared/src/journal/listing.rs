@@ -1,6 +1,6 @@
 //! What an object lists, in one form for both kinds.
 
-use compact_str::format_compact;
+use compact_str::{CompactString, format_compact};
 
 use crate::{
     labels::Labels,
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed<'a> {
     /// Its address.
-    pub address: Name,
+    pub address: CompactString,
     /// What it stands for.
     pub target: Option<&'a TargetRef>,
     /// May receive traffic.
@@ -93,8 +93,8 @@ impl Listing for EndpointSlice {
         let listed = self.endpoints.iter().map(|endpoint| Listed {
             address: match endpoint.addresses.first() {
                 Some(SliceAddress::Ip(ip)) => format_compact!("{ip}"),
-                Some(SliceAddress::Name(name)) => name.clone(),
-                None => Name::default(),
+                Some(SliceAddress::Name(name)) => CompactString::from(name.as_str()),
+                None => CompactString::default(),
             },
             target: endpoint.target.as_deref(),
             ready: endpoint.is_ready(),
@@ -152,7 +152,7 @@ impl Listing for Endpoints {
             })
         };
         let listed = ready(true).chain(ready(false)).map(|(address, ready)| Listed {
-            address: address.ip.clone(),
+            address: CompactString::from(address.ip.as_str()),
             target: address.target_ref.as_deref(),
             ready,
             terminating: false,

@@ -32,6 +32,7 @@ pub use self::{
 use crate::{
     ServiceView,
     name::{Key, Name},
+    object::ResourceVersion,
 };
 
 /// How many entries are kept unless said otherwise.
@@ -57,7 +58,7 @@ struct Ring {
     /// The number of the newest entry.
     newest: u64,
     /// The last entry of each object in the ring, and the version it led to.
-    last: HashMap<(&'static str, Key), (u64, Name)>,
+    last: HashMap<(&'static str, Key), (u64, ResourceVersion)>,
 }
 
 /// One write of one object.
@@ -80,11 +81,11 @@ pub struct Entry {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
     /// The version it replaced.
-    #[serde(skip_serializing_if = "Name::is_empty")]
-    pub before: Name,
+    #[serde(skip_serializing_if = "ResourceVersion::is_empty")]
+    pub before: ResourceVersion,
     /// The version it led to.
-    #[serde(skip_serializing_if = "Name::is_empty")]
-    pub after: Name,
+    #[serde(skip_serializing_if = "ResourceVersion::is_empty")]
+    pub after: ResourceVersion,
     /// How many endpoints there were and are.
     #[serde(flatten)]
     pub counts: Counts,
@@ -145,7 +146,7 @@ impl Journal {
         let Difference { counts, why } = difference(wrote, edited);
         let after = match wrote.new {
             Some(new) if !wrote.shadow => new.meta().resource_version.clone(),
-            _ => Name::default(),
+            _ => ResourceVersion::default(),
         };
         let verb = match (wrote.old, wrote.new) {
             (None, _) => "create",
