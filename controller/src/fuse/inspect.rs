@@ -9,7 +9,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use callsign_shared::{
     Index, Key, Name,
     index::Indexed,
-    object::{Decode, Node, Pod, Watched},
+    object::{Decode, Node, Pod, Uid, Watched},
 };
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -51,7 +51,7 @@ pub(crate) struct Inspector {
 /// A pod that is listed as ready.
 struct Listed {
     key: Key,
-    uid: Name,
+    uid: Uid,
     version: u64,
     node: Option<Name>,
 }

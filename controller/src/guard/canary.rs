@@ -125,7 +125,7 @@ impl Canary {
 pub(crate) async fn sweep(asker: &Asker, index: &Index, namespace: &str) {
     let left = index.views().into_iter().filter_map(|view| view.service.clone());
     for service in left.filter(|service| service.meta.key.namespace == namespace && is_canary(service)) {
-        if let Err(error) = delete(asker, &service.meta.key, &service.meta.uid).await {
+        if let Err(error) = delete(asker, &service.meta.key, &service.meta.uid.to_string()).await {
             tracing::debug!(canary = %service.meta.key, %error, "cannot take back an old canary");
         }
     }
