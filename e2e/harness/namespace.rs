@@ -161,6 +161,16 @@ impl Namespace {
         sizes
     }
 
+    /// Makes a Service of this name and waits until its objects are there: whoever writes them has begun to.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn mark(&self, service: &str) -> Result<()> {
+        self.put(build::service("", service))?;
+        let there = || self.endpoints(service).is_some() && !self.slices(service).is_empty();
+        until(&format!("objects of {service}"), there).await
+    }
+
     /// What is wanted of a Service of it.
     pub fn wants(&self, service: &str, endpoints: Option<&[&str]>, slices: &[&str]) -> Wanted {
         let lines = |lines: &[&str]| {

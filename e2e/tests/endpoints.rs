@@ -7,7 +7,7 @@ use callsign_e2e::{
     apiserver::{Options, kind::Kind},
     harness::{
         build,
-        process::Signal,
+        namespace::Namespace,
         world::{World, eventually},
     },
 };
@@ -164,25 +164,27 @@ async fn hand_edits_are_put_right() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_writes_nothing() -> Result<()> {
     let binary = Path::new(env!("CARGO_BIN_EXE_callsign"));
-    let mut world = world().await?;
+    let flags = ["--lameduck", "0"];
+    let mut world = World::start(binary, Options::default(), &flags).await?;
+    world.cluster.apply(&build::namespace("n")).await?;
+    world.cluster.apply(&build::node("node-a", "zone-a")).await?;
     world.cluster.apply(&build::headless("n", "web")).await?;
     for (name, ip) in [("a", "10.1.0.1"), ("b", "10.1.0.2"), ("c", "10.1.0.3")] {
         world.cluster.apply(&build::pod("n", name, "web", ip, true)).await?;
     }
     everywhere(&world, &["10.1.0.1", "10.1.0.2", "10.1.0.3"]).await?;
     world.cluster.settle().await?;
-    let versions = async || -> Result<Vec<Value>> {
+    let versions = async |world: &World| -> Result<Vec<Value>> {
         let mut objects = world.cluster.list(Kind::Endpoints).await?;
         objects.extend(world.cluster.list(Kind::EndpointSlice).await?);
+        objects.retain(|object| object.pointer("/metadata/namespace") != Some(&json!("marker")));
         Ok(objects.iter().filter_map(|o| o.pointer("/metadata/resourceVersion").cloned()).collect())
     };
-    let before = versions().await?;
-    let ports = ["--listen", "127.0.0.1:0", "--lameduck", "0"];
-    let mut second = world.another(binary, &ports)?;
-    second.address("dns").await?;
+    let before = versions(&world).await?;
+    world.restart(binary, &flags).await?;
+    // It has begun to write.
+    Namespace::new(world.embedded()?, "marker")?.mark("marker").await?;
     world.cluster.settle().await?;
-    assert_eq!(versions().await?, before);
-    world.callsign.signal(Signal::SIGTERM)?;
-    world.callsign.ended(std::time::Duration::from_secs(10)).await?;
+    assert_eq!(versions(&world).await?, before);
     Ok(())
 }

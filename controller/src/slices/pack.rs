@@ -8,7 +8,8 @@
 //! 2. What is left is put into slices that are written anyway, the fullest first.
 //! 3. Still more: if one untouched slice can take all of it, the one it fills best takes it. Otherwise new slices.
 //!
-//! Slices are never merged. A slice to delete and a slice to create become one update, which keeps the name.
+//! A slice that is empty still goes; upstream keeps one that somebody emptied by hand. Slices are never merged. A slice to
+//! delete and a slice to create become one update, which keeps the name.
 //! Existing slices are looked at in the order of their names, so the same state gives the same plan on every replica.
 
 use std::{
@@ -149,6 +150,9 @@ impl<'a> Packing<'a> {
             }
         }
         self.slots.append(&mut new);
+        // What somebody emptied and nothing was put into.
+        let empty = |slot: &mut Slot<'a>| slot.len() == 0;
+        self.surplus.extend(self.slots.extract_if(from.., empty).filter_map(|slot| slot.current));
     }
 
     fn keep_what_is_wanted(

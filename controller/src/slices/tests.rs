@@ -153,6 +153,16 @@ fn the_last_pod_leaves_an_empty_slice_of_the_same_name() {
     assert!(slices[0].endpoints.is_empty() && slices[0].ports.is_none());
 }
 
+/// Somebody took all endpoints out of a slice, and they have found room elsewhere.
+#[test]
+fn an_empty_slice_beside_others_goes() {
+    let cluster = cluster(0..2);
+    prefill(&cluster, &[2, 0], 4);
+    assert_eq!(verbs(&cluster, SMALL), ["delete"]);
+    cluster.settle(SMALL);
+    assert_eq!(sizes(&cluster), [2]);
+}
+
 #[test]
 fn where_an_endpoint_goes_is_written_before_where_it_was() {
     let cluster = cluster(0..0);
