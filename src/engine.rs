@@ -30,6 +30,7 @@ use crate::{
     client::client,
     exit::Exit,
     requests::Requests,
+    watches::Watches,
     writing::Writing,
 };
 
@@ -106,6 +107,7 @@ impl Engine {
         let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
         let (sync, watches) = watch::start(&client(cluster.clone(), &requests)?, &index, scope, &stop);
         tasks.push(watches);
+        registry.register_collector(Box::new(Watches(Arc::clone(&sync))));
         let writing = match settings.controller {
             Some(config) => {
                 let configs = (config, settings.leader);

@@ -13,6 +13,7 @@ mod requests;
 mod sandbox;
 mod serve;
 mod signals;
+mod watches;
 mod writing;
 
 use std::process::ExitCode;

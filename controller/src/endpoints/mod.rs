@@ -103,6 +103,10 @@ fn of_selector(view: &ServiceView, service: &Service, inputs: &Inputs<'_>) -> Pl
         }
         return plan;
     };
+    if is_lock(current) {
+        // Whoever holds it would lose its leadership. Upstream overwrites it.
+        return plan;
+    }
     let says_so = current.annotations.get(well_known::OVER_CAPACITY).map(Name::as_str);
     let same = current.meta.labels == labels
         && says_so == truncated.then_some(TRUNCATED)

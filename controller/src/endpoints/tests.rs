@@ -25,6 +25,17 @@ fn verbs(cluster: &Cluster) -> Vec<&'static str> {
 }
 
 #[test]
+fn a_leader_election_lock_is_never_touched() {
+    let cluster = cluster();
+    cluster.apply(json!({"apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"namespace": "n", "name": "web", "annotations": {well_known::LEADER: "{}"}}}));
+    let before = endpoints(&cluster);
+    cluster.apply(pod("n", "a", "web", "10.0.0.1"));
+    cluster.settle(Limits::default());
+    assert_eq!(endpoints(&cluster), before);
+}
+
+#[test]
 fn an_over_capacity_service_at_rest_writes_nothing() {
     let cluster = cluster();
     for number in 0..1002 {

@@ -140,6 +140,7 @@ impl Inspector {
     }
 
     async fn until_right(&self) {
+        let mut last_error = None;
         loop {
             match self.look().await {
                 Ok((listed, pods, nodes)) if agrees(listed, pods) && nodes == 0 => {
@@ -149,7 +150,7 @@ impl Inspector {
                 }
                 Ok((listed, pods, nodes)) => {
                     let reason = format!(
-                        "{pods} of {listed} ready pods and {nodes} Nodes were not known; nothing is removed until they are"
+                        "{pods} of {listed} ready pods and {nodes} Nodes were not known; nothing is written until they are"
                     );
                     tracing::warn!("{reason}");
                     self.gate.close(Holder::Fuse, reason);
@@ -158,9 +159,11 @@ impl Inspector {
                         self.index.doubt::<Node>();
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot list pods to compare with; nothing is removed until then");
+                Err(error) if last_error.as_ref() != Some(&error) => {
+                    tracing::warn!(%error, "cannot list pods to compare with; nothing is written until then");
+                    last_error = Some(error);
                 }
+                Err(_) => {}
             }
             tokio::time::sleep(AGAIN).await;
         }

@@ -289,17 +289,20 @@ impl Guard {
                 Outcome::Nobody => {
                     last_error = None;
                     self.take_up(Instant::now());
-                    self.keep_proof(&stop).await;
+                    self.keep_proof(true, &stop).await;
                     self.config.every
                 }
                 Outcome::Somebody(caught) => {
                     last_error = None;
-                    let mut state = self.state.lock();
-                    self.stand_down(&mut state, &caught.to_string());
+                    self.stand_down(&mut self.state.lock(), &caught.to_string());
+                    self.keep_proof(false, &stop).await;
                     self.config.every / MORE_OFTEN
                 }
                 Outcome::Unclear => LOOK,
                 Outcome::Failed(error) => {
+                    if self.state.lock().duty == Duty::Unknown {
+                        self.gate.close(Holder::Guard, format!("{UNKNOWN}: {error}"));
+                    }
                     if last_error.as_ref() != Some(&error) {
                         tracing::warn!(%error, "cannot find out whether another controller writes; trying again");
                         last_error = Some(error);
@@ -400,10 +403,11 @@ impl Guard {
         self.gate.close(Holder::Guard, reason);
     }
 
-    async fn keep_proof(&self, stop: &CancellationToken) {
+    /// Leaves word for the next leader that nobody else is there, or that somebody is.
+    async fn keep_proof(&self, alone: bool, stop: &CancellationToken) {
         let Some(lease) = &self.config.lease else { return };
-        if let Some(Err(error)) = stop.run_until_cancelled(proof::keep(&self.asker, lease)).await {
-            tracing::debug!(%lease, %error, "cannot keep the proof for the next leader, which will have to wait");
+        if let Some(Err(error)) = stop.run_until_cancelled(proof::keep(&self.asker, lease, alone)).await {
+            tracing::debug!(%lease, %error, "cannot leave word for the next leader");
         }
     }
 }

@@ -35,8 +35,12 @@ pub(crate) async fn is_known(asker: &Asker, lease: &Key) -> bool {
     }
 }
 
-/// Writes the proof. That it cannot be written costs the next replica a wait, nothing else.
-pub(crate) async fn keep(asker: &Asker, lease: &Key) -> Result<(), NoAnswer> {
+/// Writes the proof, or takes it back when it does not hold any more. That it cannot be written costs the next replica a
+/// wait, nothing else.
+///
+/// # Errors
+/// When it cannot. A Lease that is not there is no error: nobody else is elected.
+pub(crate) async fn keep(asker: &Asker, lease: &Key, alone: bool) -> Result<(), NoAnswer> {
     let path = path(lease);
     let mut last = NoAnswer::of("nothing tried");
     for _ in 0..TRIES {
@@ -44,7 +48,7 @@ pub(crate) async fn keep(asker: &Asker, lease: &Key) -> Result<(), NoAnswer> {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        let Some(body) = with_proof(answer.success()?) else {
+        let Some(body) = with_proof(answer.success()?, alone) else {
             return Err(NoAnswer::of("the API server does not say what time it is"));
         };
         let written = asker.ask(Method::PUT, &path, Some(&body)).await?;
@@ -69,12 +73,17 @@ pub(crate) async fn controller_manager_runs(asker: &Asker) -> bool {
     }
 }
 
-fn with_proof(answer: Answer) -> Option<Value> {
+fn with_proof(answer: Answer, alone: bool) -> Option<Value> {
     let now = answer.at?.to_string();
     let mut lease = answer.json();
     let metadata = lease.get_mut("metadata")?.as_object_mut()?;
     let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-    annotations.as_object_mut()?.insert(ANNOTATION.to_owned(), json!(now));
+    let annotations = annotations.as_object_mut()?;
+    if alone {
+        annotations.insert(ANNOTATION.to_owned(), json!(now));
+    } else {
+        annotations.remove(ANNOTATION);
+    }
     Some(lease)
 }
 
@@ -112,13 +121,15 @@ mod tests {
     fn a_proof_is_good_for_a_while() {
         let text = r#"{"metadata":{"name":"l"},"spec":{"holderIdentity":"a"}}"#.to_owned();
         let answer = Answer { status: StatusCode::OK, at: Some(at(1000)), text };
-        let lease = with_proof(answer.clone()).unwrap();
+        let lease = with_proof(answer.clone(), true).unwrap();
         assert_eq!(lease.pointer("/spec/holderIdentity"), Some(&json!("a")));
         for (now, fresh) in [(1000, true), (1900, true), (1901, false), (999, false)] {
             assert_eq!(is_fresh(&lease, at(now)), fresh, "{now}");
         }
         assert!(!is_fresh(&answer.json(), at(1000)));
-        assert!(with_proof(Answer { at: None, ..answer }).is_none());
+        let taken_back = Answer { text: lease.to_string(), ..answer.clone() };
+        assert!(!is_fresh(&with_proof(taken_back, false).unwrap(), at(1000)));
+        assert!(with_proof(Answer { at: None, ..answer }, true).is_none());
     }
 
     #[test]
