@@ -103,6 +103,7 @@ async fn a_service_that_is_gone() -> Result<()> {
     hold(&world, &[n.wants("web", Some(&[LISTED]), &[UP])]).await?;
     let before = writes(world.embedded()?, "endpointslices");
     n.delete(Kind::Service, "web", None)?;
+    hold(&world, &[n.wants("web", None, &[UP])]).await?;
     n.delete(Kind::Pod, "a", Some(0))?;
     hold(&world, &[n.wants("web", None, &[UP])]).await?;
     assert_eq!(writes(world.embedded()?, "endpointslices"), before);
