@@ -174,6 +174,10 @@ pub(crate) struct ControllerArgs {
         value_parser = duration
     )]
     pub(crate) unready_updates_delay: Duration,
+    /// How long a Service must be without a pod, a ready pod or a named port before an Event tells of it; 0 for no such
+    /// Events
+    #[arg(long, default_value = "30s", env = "CALLSIGN_EVENT_AFTER", value_name = "DURATION", value_parser = duration)]
+    pub(crate) event_after: Duration,
     /// Most requests a second to write with [default: no limit but the API server's]
     #[arg(long, env = "CALLSIGN_KUBE_API_QPS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) kube_api_qps: Option<u32>,

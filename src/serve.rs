@@ -84,6 +84,7 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
             calm: args.unready_updates_delay,
             churning: Patience::default().churning.max(args.unready_updates_delay),
         },
+        event_after: Some(args.event_after),
         limit: args.kube_api_qps.map(|qps| Limit { per_second: qps.into(), burst: args.kube_api_burst }),
         guard: (args.guard == GuardMode::On).then(|| GuardConfig {
             namespace: args.guard_namespace.clone().unwrap_or_default().into(),

@@ -29,6 +29,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    events::Events,
     fuse::Inspector,
     gate::Gate,
     guard::{self, Guard},
@@ -38,7 +39,7 @@ use crate::{
     queue::{Class, Lease, Queue},
     slices::Zones,
     sync::{Syncer, Verdict},
-    write::{Limit, Writer},
+    write::{Limit, Throttle, Turn, Writer},
 };
 
 /// How many changes are taken from the feed at once.
@@ -64,6 +65,9 @@ pub struct Config {
     pub endpoints_batch_period: Duration,
     /// How long changes that make no difference to traffic may wait for others.
     pub patience: Patience,
+    /// How long a Service must be without endpoints before an Event tells of it; zero for no such Events, `None` for no
+    /// Events at all. There are none in shadow mode.
+    pub event_after: Option<Duration>,
     /// The limit of requests; `None` for no other limit than the API server's.
     pub limit: Option<Limit>,
     /// How other controllers are looked for; `None` for not at all. What only plans is not guarded.
@@ -105,6 +109,7 @@ impl Default for Config {
             slices_batch_period: Duration::ZERO,
             endpoints_batch_period: Duration::ZERO,
             patience: Patience::default(),
+            event_after: None,
             limit: None,
             guard: None,
             removal_fuse: 0,
@@ -164,9 +169,16 @@ impl Controller {
             let (index, gate) = (Arc::clone(&index), Arc::clone(&gate));
             Arc::new(Inspector::new(config.removal_fuse, index, gate, client.clone(), registry))
         });
+        let throttle = Arc::new(Throttle::new(config.limit, config.workers));
+        let events = config.event_after.filter(|_| config.mode == Mode::On).map(|after| {
+            let (client, index, gate) = (client.clone(), Arc::clone(&index), Arc::clone(&gate));
+            let most = config.limits.mirrored_per_subset;
+            Arc::new(Events::new(client, index, gate, after, most, registry))
+        });
         let syncer = Syncer {
-            writer: Writer::new(client, config.limit, Arc::clone(&gate)),
-            metrics: Metrics::register(registry, &index, &queue),
+            events,
+            metrics: Metrics::register(registry, &index, &queue, &throttle),
+            writer: Writer::new(client, throttle, Arc::clone(&gate)),
             journal: Arc::default(),
             zones: RwLock::new(None),
             states: DashMap::new(),
@@ -192,6 +204,12 @@ impl Controller {
         inner.weigh_zones();
         *inner.feed.lock() = Some(Arc::clone(&feed));
         let watchers = inner.watch_over(&stop);
+        let mut telling = JoinSet::new();
+        if let Some(events) = inner.syncer.events.clone() {
+            events.forget();
+            let stop = stop.clone();
+            telling.spawn(async move { events.run(stop).await });
+        }
         let mut workers = JoinSet::new();
         let start = |workers: &mut JoinSet<()>| workers.spawn(Arc::clone(inner).work(stop.clone()));
         for _ in 0..inner.syncer.config.workers.max(1) {
@@ -216,6 +234,7 @@ impl Controller {
             // A canary is taken back if that does not take long.
             let _ = tokio::time::timeout(GRACE, watcher).await;
         }
+        while telling.join_next().await.is_some() {}
     }
 
     /// Whether every change the index has told of is written: nothing waits and nothing is in flight.
@@ -328,25 +347,27 @@ impl Inner {
         };
         tokio::pin!(abandon);
         loop {
-            let lease = tokio::select! {
+            let (turn, lease) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                lease = self.next() => lease,
+                next = self.next() => next,
             };
             tokio::select! {
                 biased;
                 () = &mut abandon => return,
                 () = self.work_on(lease, &stop) => {}
             }
+            drop(turn);
         }
     }
 
     /// The next key, when something may be written. What shadow mode does needs no permission.
-    async fn next(&self) -> Lease<Task> {
+    async fn next(&self) -> (Turn, Lease<Task>) {
         if self.syncer.config.mode == Mode::On {
             self.gate.opened().await;
         }
-        self.queue.take().await
+        let turn = self.syncer.writer.enter().await;
+        (turn, self.queue.take().await)
     }
 
     async fn work_on(&self, lease: Lease<Task>, stop: &CancellationToken) {

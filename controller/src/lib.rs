@@ -16,11 +16,13 @@
 //! * [`pace`] decides what may wait to be written with other changes, and [`minor`] what can afford to.
 //! * [`gate`] says whether anything may be written at all: [`leader`] that only one replica does; [`guard`] closes it while
 //!   another controller writes, [`fuse`] before most of what is there would be taken away.
+//! * `events` posts Kubernetes Events, `journal` keeps what was written and why.
 //! * [`Controller`] runs all that.
 
 mod ask;
 pub mod controller;
 pub mod endpoints;
+mod events;
 pub mod fuse;
 pub mod gate;
 pub mod guard;

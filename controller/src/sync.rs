@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controller::{Config, EndpointsMode, Mode, Task},
     endpoints,
+    events::Events,
     fuse::{Inspector, Ready},
     guard::{Guard, Guarded, is_canary},
     metrics::{Counted, KindLabel, Metrics, signed},
@@ -43,7 +44,7 @@ const ROUNDS: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct ServiceState {
     trigger: Trigger,
-    slices: PartState<EndpointSlice>,
+    pub(crate) slices: PartState<EndpointSlice>,
     endpoints: PartState<Endpoints>,
 }
 
@@ -54,7 +55,7 @@ pub(crate) struct PartState<T> {
     pace: Pace,
     /// Names that turned out to be another Service's.
     taken: BTreeSet<Name>,
-    tally: Tally,
+    pub(crate) tally: Tally,
     shadow: Shadow,
 }
 
@@ -87,6 +88,7 @@ pub(crate) struct Syncer {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) events: Option<Arc<Events>>,
     pub(crate) zones: RwLock<Option<Arc<Zones>>>,
     pub(crate) states: DashMap<Key, ServiceState>,
     pub(crate) guard: Option<Arc<Guard>>,
@@ -253,10 +255,13 @@ impl Syncer {
                 Err(Halt::PlanAgain) => {}
                 Err(Halt::Dropped) => return Verdict::Done(Rest::default()),
                 Err(Halt::Stopped) => break,
-                Err(Halt::Failed(Failure::Overloaded { pause })) => {
+                Err(Halt::Failed(Failure::Overloaded { pause, .. } | Failure::Paused { pause })) => {
                     return Verdict::Retry { pause: Some(pause) };
                 }
-                Err(Halt::Failed(_)) => return Verdict::Retry { pause: None },
+                Err(Halt::Failed(failure)) => {
+                    self.tell_failure(work, &failure);
+                    return Verdict::Retry { pause: None };
+                }
             }
         }
         Verdict::Retry { pause: None }
@@ -432,6 +437,7 @@ impl Syncer {
             }
             rest.look_again = (!part.overlay.is_empty()).then_some(LIFETIME);
         }
+        self.look::<T>(key);
         if self.index.view(key).is_none() {
             self.states.remove_if(key, |_, state| {
                 state.slices.overlay.is_empty() && state.endpoints.overlay.is_empty()
@@ -465,7 +471,7 @@ impl Syncer {
 /// Says in a log line what went wrong: the first time, and then ever more rarely.
 fn tell(work: &Lease<Task>, kind: &'static str, verb: &'static str, name: &str, failure: Failure) -> Halt {
     let (service, failures) = (&work.key.key, work.failures);
-    if matches!(failure, Failure::Closed(_)) {
+    if matches!(failure, Failure::Closed(_) | Failure::Paused { .. } | Failure::Overloaded { .. }) {
         tracing::debug!(%service, kind, verb, name, error = %failure, "waiting");
     } else if failures == 0 || failures.is_power_of_two() {
         tracing::warn!(%service, kind, verb, name, failures, error = %failure, "cannot bring endpoints up to date; trying again");

@@ -9,6 +9,7 @@
 //! Service is in the journal.
 
 mod labels;
+mod throttle;
 mod upstream;
 mod work;
 
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use self::{
     labels::{ClassLabel, KindClass, KindResult, KindVerb, QueueName, ResultLabel, WriteLabels},
+    throttle::ThrottleState,
     upstream::Upstream,
     work::{QueueState, WorkQueue},
 };
@@ -42,7 +44,7 @@ use crate::{
     plan::{Part, Tally, Write},
     queue::{Lease, Queue},
     sync::{Synced, Verdict},
-    write::{Failure, Outcome},
+    write::{Failure, Outcome, Throttle},
 };
 
 /// What the controller counts.
@@ -65,7 +67,12 @@ pub(crate) struct Metrics {
 pub(crate) struct Plain(Counter);
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry, index: &Arc<Index>, queue: &Arc<Queue<Task>>) -> Self {
+    pub(crate) fn register(
+        registry: &mut Registry,
+        index: &Arc<Index>,
+        queue: &Arc<Queue<Task>>,
+        throttle: &Arc<Throttle>,
+    ) -> Self {
         let fine = || Histogram::new(exponential_buckets(0.000_25, 2.0, 18));
         let new = Self {
             upstream: Upstream::register(registry),
@@ -84,6 +91,7 @@ impl Metrics {
             index: Arc::clone(index),
             running: Arc::clone(&new.work.running),
         }));
+        registry.register_collector(Box::new(ThrottleState(Arc::clone(throttle))));
         let m = new.clone();
         let r = registry.sub_registry_with_prefix("callsign_controller");
         r.register(
@@ -153,7 +161,7 @@ impl Metrics {
             Ok(Outcome::Written(_) | Outcome::Deleted) => "ok",
             Ok(Outcome::Dropped) => "namespace_ending",
             Err(Failure::Conflict | Failure::AlreadyExists) => "conflict",
-            Err(Failure::Overloaded { .. }) => "overloaded",
+            Err(Failure::Overloaded { .. } | Failure::Paused { .. }) => "overloaded",
             Err(_) => "error",
         };
         self.writes.get_or_create(&WriteLabels { kind, verb, result }).inc();

@@ -45,6 +45,7 @@ use crate::{
     mirror,
     plan::{Inputs, Plan, Role, Write, controller_reference, with_owner, with_trigger},
 };
+pub(crate) use topology::Refusal;
 
 /// Plans all slices that the two slice controllers write for a Service.
 pub fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<EndpointSlice> {

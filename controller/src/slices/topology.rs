@@ -24,6 +24,15 @@ const OVERLOAD: f64 = 0.2;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zones(BTreeMap<Name, f64>);
 
+/// Why endpoints cannot be shared out among zones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There are fewer than zones.
+    TooFew,
+    /// A zone's endpoints would be loaded too far above the average.
+    Overload,
+}
+
 /// How many endpoints a zone should have.
 #[derive(Clone, Copy, Debug)]
 struct Allocation {
@@ -45,6 +54,14 @@ impl Zones {
         let shares = millis.into_iter().map(|(zone, cpu)| (zone, cpu as f64 / total as f64));
         let shares: BTreeMap<_, _> = shares.collect();
         (shares.len() >= 2).then_some(Self(shares))
+    }
+
+    /// Why so many ready endpoints get no hints, if they get none.
+    pub(crate) fn refuse(&self, endpoints: usize) -> Option<Refusal> {
+        if self.0.len() > endpoints {
+            return Some(Refusal::TooFew);
+        }
+        self.allocate(endpoints).is_none().then_some(Refusal::Overload)
     }
 
     /// What each zone should have of `endpoints`; `None` when they are too few to go round.

@@ -5,7 +5,7 @@
 //! * The object in the answer is handed back: it counts from then on ([`Overlay`](crate::overlay::Overlay)).
 //! * Answers are sorted into what to do next ([`Failure`]). In a namespace that is ending nothing can be made and nothing
 //!   needs to be; that is not an error.
-//! * All requests together keep to the [`Throttle`], and the [`Gate`] is looked at right before a write is sent, and again
+//! * All requests together keep to the [`Throttle`], which workers enter before they take a key, and the [`Gate`] is looked at right before a write is sent, and again
 //!   at every step on the way to a connection: that takes as long as it takes, and a lease does not.
 //!
 //! The client should not retry by itself (`default_retry` of `kube::Config`): whoever waits inside of it holds up a
@@ -14,6 +14,7 @@
 mod body;
 mod failure;
 mod throttle;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,12 @@ use kube::{
     client::Body as HttpBody,
 };
 
+use tokio::time::Instant;
+
 pub use self::{
     body::Body,
-    failure::Failure,
-    throttle::{Limit, Throttle},
+    failure::{Failure, Overload},
+    throttle::{By, Limit, Throttle, Turn},
 };
 use crate::{gate::Gate, plan::Write};
 
@@ -82,8 +85,13 @@ impl std::fmt::Debug for NoDebug {
 
 impl Writer {
     /// A writer through `client`, while `gate` is open.
-    pub fn new(client: Client, limit: Option<Limit>, gate: Arc<Gate>) -> Self {
-        Self { client: NoDebug(client), throttle: Arc::new(Throttle::new(limit)), gate }
+    pub fn new(client: Client, throttle: Arc<Throttle>, gate: Arc<Gate>) -> Self {
+        Self { client: NoDebug(client), throttle, gate }
+    }
+
+    /// Waits until a key may be worked on. Cancelling loses nothing.
+    pub async fn enter(&self) -> Turn {
+        self.throttle.enter().await
     }
 
     /// Makes one write.
@@ -150,16 +158,17 @@ impl Writer {
 
     async fn send(&self, request: Request<Vec<u8>>) -> Result<String, Failure> {
         let writes = request.method() != Method::GET;
-        self.throttle.admit().await;
+        self.throttle.admit().await?;
         if writes {
             self.gate.check()?;
         }
         let mut request = request.map(HttpBody::from);
         request.headers_mut().insert(USER_AGENT, AGENT);
+        let sent = Instant::now();
         let answer = async {
-            let response = self.client.0.send(request).await.map_err(Failure::other)?;
+            let response = self.client.0.send(request).await.map_err(Failure::unreachable)?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await.map_err(Failure::other)?.to_bytes();
+            let body = Limited::new(body, LARGEST).collect().await.map_err(Failure::unreachable)?.to_bytes();
             let text = String::from_utf8(body.to_vec()).map_err(Failure::other)?;
             if head.status.is_success() {
                 Ok(text)
@@ -169,11 +178,9 @@ impl Writer {
         };
         let answer = match tokio::time::timeout(PATIENCE, self.fenced(writes, answer)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::Other(format!("no answer within {} s", PATIENCE.as_secs()))),
+            Err(_) => Err(Failure::Silent { after: PATIENCE }),
         };
-        if let Err(Failure::Overloaded { pause }) = answer {
-            self.throttle.hold(pause);
-        }
+        self.throttle.ended(sent, &answer);
         answer
     }
 

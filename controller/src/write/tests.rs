@@ -9,17 +9,21 @@ use callsign_shared::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Failure, Outcome, Writer};
+use super::{Failure, Outcome, Overload, Throttle, Writer};
 use crate::{
     gate::{Gate, Holder},
     plan::Write,
     testing::{Api, Cluster, Fault},
 };
 
+fn throttle() -> Arc<Throttle> {
+    Arc::new(Throttle::new(None, 16))
+}
+
 fn writer() -> (Writer, Api, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
     let api = Api::new(&cluster);
-    (Writer::new(api.client(), None, Arc::default()), api, cluster)
+    (Writer::new(api.client(), throttle(), Arc::default()), api, cluster)
 }
 
 fn endpoints(name: &str) -> Endpoints {
@@ -106,26 +110,47 @@ async fn an_overloaded_server_is_left_alone_as_long_as_it_asks() {
         (Fault::Answer(503, vec![("retry-after", "86400")], json!({})), seconds(30)),
     ] {
         api.fail_next([fault]);
-        assert_eq!(writer.write(&Write::Create(endpoints("e"))).await, Err(Failure::Overloaded { pause }));
+        let overloaded = Failure::Overloaded { pause, by: Overload::Server };
+        assert_eq!(writer.write(&Write::Create(endpoints("e"))).await, Err(overloaded));
         let begun = Instant::now();
-        assert_eq!(writer.read::<Endpoints>(&Key::new("n", "none")).await, Ok(None));
-        assert_eq!(begun.elapsed().as_secs(), pause.as_secs(), "everybody waits");
+        let key = Key::new("n", "none");
+        assert_eq!(writer.read::<Endpoints>(&key).await, Err(Failure::Paused { pause }), "nothing is sent");
+        let turn = writer.enter().await;
+        let waited = begun.elapsed();
+        assert!(waited >= pause && waited <= pause + seconds(1), "{waited:?} for {pause:?}");
+        assert_eq!(writer.read::<Endpoints>(&key).await, Ok(None));
+        drop(turn);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn priority_and_fairness_says_who_it_is() {
+    let (writer, api, _) = writer();
+    let headers = vec![
+        ("retry-after", "1"),
+        ("X-Kubernetes-PF-FlowSchema-UID", "schema"),
+        ("X-Kubernetes-PF-PriorityLevel-UID", "level"),
+    ];
+    api.fail_next([Fault::Answer(429, headers, json!({}))]);
+    let by = Overload::PriorityAndFairness { flow_schema: "schema".into(), priority_level: "level".into() };
+    let overloaded = Failure::Overloaded { pause: Duration::from_secs(1), by };
+    assert_eq!(writer.write(&Write::Create(endpoints("e"))).await, Err(overloaded));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_never_answered_ends() {
     let cluster = Arc::new(Cluster::default());
-    let writer = Writer::new(Api::slow(&cluster, Duration::from_secs(3600)).client(), None, Arc::default());
+    let writer =
+        Writer::new(Api::slow(&cluster, Duration::from_secs(3600)).client(), throttle(), Arc::default());
     let failure = writer.write(&Write::Create(endpoints("e"))).await.unwrap_err();
-    assert_eq!(failure, Failure::Other("no answer within 30 s".into()));
+    assert_eq!(failure.to_string(), "no answer within 30 s");
 }
 
 #[tokio::test(start_paused = true)]
 async fn behind_a_closed_gate_nothing_is_written() {
     let cluster = Arc::new(Cluster::default());
     let gate = Arc::new(Gate::default());
-    let writer = Writer::new(Api::slow(&cluster, Duration::ZERO).client(), None, Arc::clone(&gate));
+    let writer = Writer::new(Api::slow(&cluster, Duration::ZERO).client(), throttle(), Arc::clone(&gate));
     gate.close(Holder::Guard, "somebody else writes");
     let refused = writer.write(&Write::Create(endpoints("e"))).await.unwrap_err();
     assert_eq!(refused.to_string(), "not writing: somebody else writes");
@@ -141,7 +166,7 @@ async fn a_write_under_way_is_not_sent_once_the_lease_is_lost() {
     let cluster = Arc::new(Cluster::default());
     let api = Api::slow(&cluster, seconds(5));
     let gate = Arc::new(Gate::default());
-    let writer = Writer::new(api.client(), None, Arc::clone(&gate));
+    let writer = Writer::new(api.client(), throttle(), Arc::clone(&gate));
     let write = Write::Create(endpoints("e"));
     gate.open_until(Instant::now() + seconds(4));
     let failure = writer.write(&write).await.unwrap_err();

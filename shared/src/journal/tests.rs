@@ -132,10 +132,10 @@ fn objects_come_and_go_for_reasons() {
     assert_eq!(told(&view(None, vec![]), Some(&empty), None), "service gone");
     let without = Service { selector: Labels::default(), ..service() };
     assert_eq!(told(&view(Some(without), vec![]), Some(&empty), None), "selector removed");
-    let mut of_earlier = empty.clone();
+    let mut of_earlier = slice("1", vec![]);
     of_earlier.owners.clear();
     assert_eq!(told(&here, Some(&of_earlier), None), "of an earlier service of this name");
-    let mut six = empty.clone();
+    let mut six = slice("1", vec![]);
     six.address_type = crate::object::AddressType::V6;
     assert_eq!(told(&here, Some(&six), None), "of a family that the service does not have");
     let mut mirrored = slice("1", vec![]);
