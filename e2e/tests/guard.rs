@@ -160,6 +160,28 @@ async fn while_another_controller_lives_nothing_is_written() -> Result<()> {
     until("no canary is left", || canaries(n.store()) == 0).await
 }
 
+/// A process of controllers alone has nothing to answer: it is not ready whenever it stands down.
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_alone_are_not_ready_while_they_stand_down() -> Result<()> {
+    let server = server(Options::default(), &[("node-a", "zone-a")]).await?;
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, server.kubeconfig())?;
+    let mut arguments =
+        vec!["controller".to_owned(), "--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+    for flag in ["--health-listen", "--ready-listen", "--metrics-listen"] {
+        arguments.extend([flag.to_owned(), "127.0.0.1:0".to_owned()]);
+    }
+    arguments.extend(["--guard-wait", "1s", "--guard-interval", "2s"].map(str::to_owned));
+    let mut callsign = Callsign::start(Path::new(BINARY), arguments)?;
+    let address = callsign.address("ready").await?;
+    ready(address, 200, "OK").await?;
+    let other = Other::start(server.store());
+    ready(address, 503, "controller: another controller is active").await?;
+    drop(other);
+    ready(address, 200, "OK").await
+}
+
 /// What everybody starts with: it finds nobody, and writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_start_writes_within_seconds() -> Result<()> {

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fuse, Ready, agrees, taken_away};
+use super::{Fuse, Ready, agrees, swing};
 use crate::{
     ask::{Asker, NoAnswer},
     gate::{Gate, Holder},
@@ -102,9 +102,8 @@ impl Inspector {
 
     /// Whether a plan may be carried out. If not, the gate is closed.
     pub(crate) fn admits<T: Ready>(&self, part: Part, plan: &Plan<T>) -> bool {
-        let lost = taken_away(plan);
         let count = || self.index.views().iter().map(|view| T::ready_in(view)).sum();
-        if self.fuse.lock().admits(part, lost, Instant::now(), count) {
+        if self.fuse.lock().admits(part, swing(plan), Instant::now(), count) {
             return true;
         }
         if self.gate.reason(Holder::Fuse).is_none() {

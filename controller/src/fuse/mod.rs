@@ -2,7 +2,8 @@
 //!
 //! A controller that believes something wrong of most pods takes them out of service in seconds, carefully and in the
 //! right order. So when plans of the last ten seconds would together take away more than a share of all ready endpoints,
-//! the fuse blows: the [gate](crate::gate) closes, and all pods are listed anew and compared with what the index holds.
+//! the fuse blows: the [gate](crate::gate) closes, and all pods are listed anew and compared with what the index holds. What
+//! is added meanwhile counts against what is taken away: a rolling update and pods that flap take nothing away.
 //!
 //! ```text
 //!   plans ──take away little──▶ written
@@ -34,6 +35,9 @@ use crate::plan::{Part, Plan, Write};
 /// Plans of this time are taken together.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// What is taken away within this time is one entry.
+const GRAIN: Duration = Duration::from_millis(100);
+
 /// Fewer endpoints than this are never many.
 const MANY: usize = 100;
 
@@ -52,11 +56,20 @@ pub struct Fuse {
     excused: Option<Instant>,
 }
 
-/// What plans of one kind took away.
+/// What plans of one kind took away and nobody gave back.
 #[derive(Debug, Default)]
 struct Window {
     lost: VecDeque<(Instant, usize)>,
     counted: Option<(Instant, usize)>,
+}
+
+/// What a plan does to the number of ready endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swing {
+    /// It takes so many away.
+    Down(usize),
+    /// It adds so many, or none.
+    Up(usize),
 }
 
 /// A kind of object that lists ready endpoints.
@@ -89,8 +102,8 @@ impl Ready for Endpoints {
     }
 }
 
-/// How many ready endpoints a plan takes away, those it adds elsewhere counted against them.
-pub(crate) fn taken_away<T: Ready>(plan: &Plan<T>) -> usize {
+/// What a plan does, what it moves from one object to another not counted.
+pub(crate) fn swing<T: Ready>(plan: &Plan<T>) -> Swing {
     let (mut before, mut after) = (0, 0);
     for write in &plan.writes {
         match write {
@@ -102,7 +115,36 @@ pub(crate) fn taken_away<T: Ready>(plan: &Plan<T>) -> usize {
             Write::Delete { current } => before += current.ready(),
         }
     }
-    before.saturating_sub(after)
+    if before > after { Swing::Down(before - after) } else { Swing::Up(after - before) }
+}
+
+impl Window {
+    /// What was taken away within the time, after what is older is forgotten.
+    fn sum(&mut self, now: Instant) -> usize {
+        while self.lost.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            self.lost.pop_front();
+        }
+        self.lost.iter().map(|(_, lost)| lost).sum()
+    }
+
+    fn take_away(&mut self, lost: usize, now: Instant) {
+        match self.lost.back_mut() {
+            Some((at, known)) if now.duration_since(*at) < GRAIN => *known += lost,
+            _ => self.lost.push_back((now, lost)),
+        }
+    }
+
+    /// Gives back, of the latest first. What is given beyond that is no credit.
+    fn give_back(&mut self, mut gained: usize) {
+        while let Some((_, lost)) = self.lost.back_mut().filter(|_| gained > 0) {
+            let given = gained.min(*lost);
+            *lost -= given;
+            gained -= given;
+            if *lost == 0 {
+                self.lost.pop_back();
+            }
+        }
+    }
 }
 
 impl Fuse {
@@ -121,20 +163,24 @@ impl Fuse {
         (self.slices, self.endpoints, self.excused) = (Window::default(), Window::default(), None);
     }
 
-    /// Whether a plan may be carried out that takes away `lost` ready endpoints. `all` counts what there is of them in
-    /// the cluster, before that. False when the fuse blows.
-    pub fn admits(&mut self, part: Part, lost: usize, now: Instant, all: impl FnOnce() -> usize) -> bool {
-        if lost == 0 || self.excused.is_some_and(|until| now < until) {
-            return true;
-        }
+    /// Whether a plan may be carried out that does this. `all` counts the ready endpoints there are in the cluster before
+    /// that. False when the fuse blows.
+    pub fn admits(&mut self, part: Part, swing: Swing, now: Instant, all: impl FnOnce() -> usize) -> bool {
         let window = match part {
             Part::Slices => &mut self.slices,
             Part::Endpoints => &mut self.endpoints,
         };
-        while window.lost.front().is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
-            window.lost.pop_front();
+        let lost = match swing {
+            Swing::Down(lost) => lost,
+            Swing::Up(gained) => {
+                window.give_back(gained);
+                return true;
+            }
+        };
+        if self.excused.is_some_and(|until| now < until) {
+            return true;
         }
-        let earlier: usize = window.lost.iter().map(|(_, lost)| lost).sum();
+        let earlier = window.sum(now);
         let sum = earlier + lost;
         if sum >= MANY {
             let all = match window.counted {
@@ -150,7 +196,7 @@ impl Fuse {
                 return false;
             }
         }
-        window.lost.push_back((now, lost));
+        window.take_away(lost, now);
         true
     }
 
@@ -173,39 +219,54 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How many single removals, one each `pace`, it admits before it blows.
+    /// How many plans that take `each` away, one each `pace`, it admits of at most a thousand.
     fn admitted(fuse: &mut Fuse, all: usize, each: usize, pace: Duration) -> usize {
         let start = Instant::now();
         let step = |n: &usize| {
             let done = n * each;
-            fuse.admits(Part::Slices, each, start + pace * u32::try_from(*n).unwrap(), || all - done.min(all))
+            let now = start + pace * u32::try_from(*n).unwrap();
+            fuse.admits(Part::Slices, Swing::Down(each), now, || all - done.min(all))
         };
         (0..1000).take_while(step).count()
     }
 
     #[test]
     fn it_blows_above_its_share_within_its_time() {
+        let down = Swing::Down;
         let mut fuse = Fuse::new(30);
         assert_eq!(admitted(&mut fuse, 1000, 1, SECOND / 100), 300);
         fuse.begin();
         assert_eq!(admitted(&mut fuse, 10_000, 1, SECOND / 10), 1000, "no more than 100 in ten seconds");
         fuse.begin();
-        assert!(!fuse.admits(Part::Slices, 200, Instant::now(), || 300), "one plan can be too much");
-        assert!(fuse.admits(Part::Slices, 99, Instant::now(), || 99), "few are never many");
+        let now = Instant::now();
+        assert!(!fuse.admits(Part::Slices, down(200), now, || 300), "one plan can be too much");
+        assert!(fuse.admits(Part::Slices, down(99), now, || 99), "few are never many");
         fuse.begin();
-        assert!(fuse.admits(Part::Slices, 99, Instant::now(), || 300));
-        assert!(fuse.admits(Part::Endpoints, 99, Instant::now(), || 300), "kinds are counted apart");
-        assert!(!fuse.admits(Part::Slices, 1, Instant::now(), || 201), "the hundredth");
+        assert!(fuse.admits(Part::Slices, down(99), now, || 300));
+        assert!(fuse.admits(Part::Endpoints, down(99), now, || 300), "kinds are counted apart");
+        assert!(!fuse.admits(Part::Slices, down(1), now, || 201), "the hundredth");
+    }
+
+    #[test]
+    fn what_comes_back_was_not_taken_away() {
+        let mut fuse = Fuse::new(30);
+        let now = Instant::now();
+        for _ in 0..1000 {
+            assert!(fuse.admits(Part::Slices, Swing::Down(50), now, || 100));
+            assert!(fuse.admits(Part::Slices, Swing::Up(50), now, || 100));
+        }
+        assert!(fuse.admits(Part::Slices, Swing::Up(5000), now, || 100));
+        assert!(!fuse.admits(Part::Slices, Swing::Down(100), now, || 300), "there is no credit");
     }
 
     #[test]
     fn what_was_looked_into_is_excused_for_a_while() {
         let mut fuse = Fuse::new(30);
         let now = Instant::now();
-        assert!(!fuse.admits(Part::Slices, 200, now, || 300));
+        assert!(!fuse.admits(Part::Slices, Swing::Down(200), now, || 300));
         fuse.excuse(now);
-        assert!(fuse.admits(Part::Slices, 200, now, || 300));
-        assert!(!fuse.admits(Part::Slices, 200, now + EXCUSED, || 300));
+        assert!(fuse.admits(Part::Slices, Swing::Down(200), now, || 300));
+        assert!(!fuse.admits(Part::Slices, Swing::Down(200), now + EXCUSED, || 300));
     }
 
     #[test]
