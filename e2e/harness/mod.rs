@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod namespace;
 pub mod objects;
 pub mod process;
+pub mod replicas;
 pub mod resolver;
 pub mod scrape;
 pub mod world;

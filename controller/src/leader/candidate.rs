@@ -2,15 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{
-    StreamExt, TryStreamExt,
-    stream::{self, BoxStream},
-};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
-    api::{PostParams, WatchEvent, WatchParams},
+    api::{PostParams, WatchEvent},
 };
 use prometheus_client::registry::Registry;
 use tokio::{sync::watch, time::Instant};
@@ -18,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Identity, Timing,
+    ear::{Ear, is_refusal},
     election::{Action, Election},
     metrics::Metrics,
     terms::Terms,
@@ -26,13 +23,6 @@ use crate::{
     gate::{Gate, Holder},
     write::FIELD_MANAGER,
 };
-
-/// How long a watch of the Lease may last before it is begun again, seconds.
-const WATCH_SECONDS: u32 = 290;
-
-/// How long no watch is tried after one was refused, and after one failed.
-const REFUSED: Duration = Duration::from_secs(60);
-const FAILED: Duration = Duration::from_secs(1);
 
 /// How long giving the Lease back may take, with what is still under way then.
 const PARTING: Duration = Duration::from_secs(2);
@@ -78,14 +68,6 @@ pub struct Candidate {
     failures: u32,
     /// What the gate was told last.
     told: Option<Instant>,
-}
-
-/// The watch of the Lease, while another leads.
-#[derive(Default)]
-struct Ear {
-    watch: Option<BoxStream<'static, kube::Result<WatchEvent<Lease>>>>,
-    deaf_until: Option<Instant>,
-    refused: bool,
 }
 
 /// What came of a request.
@@ -141,7 +123,7 @@ impl Candidate {
         tracing::info!(lease = %self.lease, identity = %self.identity, "standing for election");
         while !stop.is_cancelled() {
             let (identity, election) = (&self.identity, &mut self.election);
-            let listening = self.ear.watch.is_some();
+            let listening = self.ear.listens();
             let action = election.next(Instant::now(), Timestamp::now(), listening, |holder| {
                 let dead = identity.sees_dead(holder);
                 if dead {
@@ -173,7 +155,7 @@ impl Candidate {
     }
 
     async fn look(&mut self, stop: &CancellationToken) {
-        self.ear.watch = None;
+        self.ear.close();
         let started = Instant::now();
         let (api, name) = (self.api.clone(), self.name());
         match self.ask(started, stop, "read", async move { api.get_opt(&name).await }).await {
@@ -191,7 +173,7 @@ impl Candidate {
     }
 
     async fn write(&mut self, lease: &Lease, stop: &CancellationToken) {
-        self.ear.watch = None;
+        self.ear.close();
         let (started, wall) = (Instant::now(), std::time::SystemTime::now());
         let (api, name) = (self.api.clone(), self.name());
         let post = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.into()) };
@@ -219,7 +201,7 @@ impl Candidate {
     /// Waits, and hears of changes meanwhile while another leads.
     async fn wait(&mut self, until: Instant, stop: &CancellationToken) {
         if self.election.leading_since(Instant::now()).is_some() {
-            self.ear.watch = None;
+            self.ear.close();
         } else {
             self.ear.listen(&self.api, &self.name(), self.election.version());
         }
@@ -238,7 +220,7 @@ impl Candidate {
             Some(Ok(WatchEvent::Error(status))) => self.ear.fail(&kube::Error::Api(status)),
             Some(Err(error)) => self.ear.fail(&error),
             // Its orderly end. The next wait begins another from the version that is known.
-            None => self.ear.watch = None,
+            None => self.ear.close(),
         }
     }
 
@@ -399,41 +381,4 @@ impl Candidate {
             });
         }
     }
-}
-
-impl Ear {
-    /// Begins to watch from a version, unless it does already.
-    fn listen(&mut self, api: &Api<Lease>, name: &str, version: Option<&str>) {
-        let deaf = self.deaf_until.is_some_and(|until| Instant::now() < until);
-        let Some(version) = version.filter(|_| self.watch.is_none() && !deaf) else { return };
-        let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
-        let (api, version) = (api.clone(), version.to_owned());
-        let watch = stream::once(async move { api.watch(&params, &version).await.map(StreamExt::boxed) });
-        self.watch = Some(watch.try_flatten().boxed());
-    }
-
-    /// The next event; never, while nothing is watched.
-    async fn next(&mut self) -> Option<kube::Result<WatchEvent<Lease>>> {
-        match &mut self.watch {
-            Some(watch) => watch.next().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Looking each retry period does as well, only later.
-    fn fail(&mut self, error: &kube::Error) {
-        let refused = matches!(error, kube::Error::Api(status) if is_refusal(status.code));
-        if refused && !self.refused {
-            tracing::info!(%error, "may not watch the lease; looking at it each retry period");
-        }
-        tracing::debug!(%error, "the watch of the lease failed");
-        self.refused = refused;
-        self.watch = None;
-        self.deaf_until = Some(Instant::now() + if refused { REFUSED } else { FAILED });
-    }
-}
-
-/// Whether an answer says that it would be the same next time, unless somebody does something.
-fn is_refusal(code: u16) -> bool {
-    (400..500).contains(&code) && !matches!(code, 408 | 409 | 410 | 429)
 }

@@ -21,6 +21,7 @@
 //! and does not tell when a renewal was begun, which is the moment the gate needs.
 
 mod candidate;
+mod ear;
 pub mod election;
 pub mod identity;
 mod metrics;
