@@ -86,6 +86,9 @@ impl Metrics {
             syncs: Family::default(),
             shadow: Family::default(),
         };
+        for part in [Part::Slices, Part::Endpoints] {
+            drop(new.coalesced.get_or_create(&KindLabel { kind: kind(part) }));
+        }
         registry.register_collector(Box::new(QueueState {
             queue: Arc::clone(queue),
             index: Arc::clone(index),

@@ -93,6 +93,11 @@ impl WorkQueue {
             worked: Family::new_with_constructor(seconds),
             running: Arc::default(),
         };
+        for name in NAMES {
+            // They are there from the start, as upstream's are.
+            drop(new.adds.get_or_create(&QueueName { name }));
+            drop(new.retries.get_or_create(&QueueName { name }));
+        }
         let r = registry.sub_registry_with_prefix("workqueue");
         r.register("adds", "Total number of adds handled by workqueue", new.adds.clone());
         r.register("retries", "Total number of retries handled by workqueue", new.retries.clone());

@@ -48,7 +48,8 @@ pub fn create(kind: Kind, new: &Value) -> Vec<FieldError> {
 pub fn update(kind: Kind, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = meta::update(new, old);
     errors.extend(match kind {
-        Kind::Namespace | Kind::Event => Vec::new(),
+        Kind::Namespace => Vec::new(),
+        Kind::Event => event::update(new, old),
         Kind::Node => node::update(new, old),
         Kind::Service => service::update(new, old),
         Kind::Pod => pod::update(new, old),

@@ -431,3 +431,48 @@ fn leases_nodes_namespaces_events() {
         ]
     );
 }
+
+#[test]
+fn events_of_the_new_form_are_strict() {
+    let event = json!({
+        "metadata": { "name": "a", "namespace": "n" }, "involvedObject": { "namespace": "n", "name": "web" },
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingComponent": "callsign", "reportingInstance": "host",
+        "action": "Syncing", "reason": "NoReadyPods", "type": "Warning", "message": "m"
+    });
+    assert_eq!(created(Kind::Event, event.clone()), Vec::<String>::new());
+    let mut bad = event.clone();
+    for (field, value) in [
+        ("reportingComponent", json!("a/b/c")),
+        ("reportingInstance", json!("")),
+        ("action", json!("x".repeat(129))),
+        ("message", json!("x".repeat(1025))),
+        ("type", json!("Alarm")),
+        ("count", json!(1)),
+        ("series", json!({ "count": 1 })),
+    ] {
+        bad[field] = value;
+    }
+    let fields: Vec<String> = created(Kind::Event, bad)
+        .iter()
+        .filter_map(|text| text.split_once(':').map(|(field, _)| field.to_owned()))
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "reportingController",
+            "reportingInstance",
+            "action",
+            "message",
+            "series.count",
+            "series.lastObservedTime",
+            "type",
+            "count"
+        ]
+    );
+    let series = json!({ "count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z" });
+    assert_eq!(updated(Kind::Event, event.clone(), |event| event["series"] = series), Vec::<String>::new());
+    assert_eq!(
+        updated(Kind::Event, event, |event| event["message"] = json!("other")),
+        ["message: Invalid value: \"other\": field is immutable"]
+    );
+}
