@@ -458,6 +458,31 @@ async fn the_fuse_keeps_what_a_short_list_lacks() -> Result<()> {
     until("a single one is written", || ready_in_slices(&n) == 299).await
 }
 
+/// A process that begins with a short list has nothing to compare it with but what is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fuse_counts_from_the_start() -> Result<()> {
+    let server = server(Options::default(), &[("node-a", "zone-a")]).await?;
+    let mut world = World::join(Path::new(BINARY), server, &[]).await?;
+    let n = crowd(&world, 300).await?;
+    let server = world.server.take().context("the server")?;
+    drop(world);
+    let requests = Requests::of("watch", "pods");
+    let short = Fault::ShortLists { requests, times: 1, keep: 100 };
+    server.faults().set(short).map_err(anyhow::Error::msg)?;
+    let mut world = World::join(Path::new(BINARY), server, &[]).await?;
+    let least = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < least
+        || metric(&mut world.callsign, "callsign_controller_fuse_trips_total").await? == 0.0
+        || metric(&mut world.callsign, "callsign_controller_fuse_blown").await? == 1.0
+    {
+        assert!(ready_in_slices(&n) > 200, "{}", world.callsign.said());
+        ensure!(Instant::now() < least + Duration::from_secs(30), "{}", world.callsign.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.cluster.settle().await?;
+    until("all are listed", || ready_in_slices(&n) == 300).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_mass_change_is_only_looked_at() -> Result<()> {
     let server = server(Options::default(), &[("node-a", "zone-a")]).await?;
