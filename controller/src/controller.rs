@@ -162,9 +162,6 @@ impl Controller {
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let writes = config.mode == Mode::On;
-        let guard = config.guard.clone().filter(|_| writes).map(|guard| {
-            Arc::new(Guard::new(guard, Arc::clone(&index), Arc::clone(&gate), client.clone(), registry))
-        });
         let fuse = (writes && config.removal_fuse > 0).then(|| {
             let (index, gate) = (Arc::clone(&index), Arc::clone(&gate));
             Arc::new(Inspector::new(config.removal_fuse, index, gate, client.clone(), registry))
@@ -174,6 +171,10 @@ impl Controller {
             let (client, index, gate) = (client.clone(), Arc::clone(&index), Arc::clone(&gate));
             let most = config.limits.mirrored_per_subset;
             Arc::new(Events::new(client, index, gate, after, most, registry))
+        });
+        let guard = config.guard.clone().filter(|_| writes).map(|guard| {
+            let (client, index, gate) = (client.clone(), Arc::clone(&index), Arc::clone(&gate));
+            Arc::new(Guard::new(guard, index, gate, client, events.clone(), registry))
         });
         let syncer = Syncer {
             events,

@@ -308,6 +308,11 @@ async fn a_foreign_writer_is_left_its_services() -> Result<()> {
     foreign("a")?;
     until_metric(&mut world.callsign, "callsign_controller_services_left_alone", 1.0).await?;
     assert!(is_foreign("a"), "it is left as the other wrote it");
+    until("an Event", || {
+        let (events, _) = n.store().list(Kind::Event, Scope::Namespace("n"));
+        events.iter().any(|event| event.value.get("reason") == Some(&json!("EndpointsWrittenByAnother")))
+    })
+    .await?;
     n.merge(Kind::Pod, "d", json!({"status": build::status_conditions(false)}))?;
     eventually("others are written", async || {
         foreign("a")?;

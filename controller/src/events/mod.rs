@@ -12,9 +12,10 @@
 //! | `FailedToCreateEndpoint`, `FailedToUpdateEndpoint` | Endpoints | endpoint-controller |
 //! | `TooManyAddressesToMirror`, `InvalidIPAddress` | Endpoints | endpoint-slice-mirroring-controller |
 //! | `NoMatchingPods`, `NoReadyPods`, `TargetPortNotFound` | Service | callsign |
+//! | `EndpointsWrittenByAnother` | Service | callsign |
 //!
 //! The first four rows are upstream's, in its words; where upstream posts with every sync, these are posted when the state
-//! changes. The last row is told once for each time it comes to hold, and after it has held for a while.
+//! changes. The fifth row is told once for each time it comes to hold, and after it has held for a while.
 //!
 //! Events are worth less than writes: what does not fit into the queue or the limits is dropped and counted. Where they
 //! are forbidden that is logged once, and they are not tried again for a while. While the gate is closed none is posted.
@@ -179,6 +180,15 @@ impl Events {
                 reason: "FailedToUpdateEndpoint",
                 note: format!("Failed to update endpoint {key}: {failure}"),
             }),
+        }
+    }
+
+    /// Somebody else writes a Service's objects, and it is left alone.
+    pub(crate) fn left_alone(&self, key: &Key, note: String) {
+        let view = self.index.view(key);
+        if let Some(service) = view.as_ref().and_then(|view| view.service.as_ref()) {
+            let post = of_service(&service.meta, true, "EndpointsWrittenByAnother", note);
+            self.post(Post { source: Source::Callsign, ..post });
         }
     }
 

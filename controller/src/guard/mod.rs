@@ -43,6 +43,7 @@ use evidence::{Evidence, Finding, Hit};
 
 use crate::{
     ask::{Asker, NoAnswer},
+    events::Events,
     gate::{Gate, Holder},
     plan::{Plan, Write},
 };
@@ -82,6 +83,7 @@ pub(crate) struct Guard {
     index: Arc<Index>,
     gate: Arc<Gate>,
     asker: Asker,
+    events: Option<Arc<Events>>,
     state: Mutex<State>,
     /// Something was found that a canary should look into.
     alarm: Notify,
@@ -170,6 +172,7 @@ impl Guard {
         index: Arc<Index>,
         gate: Arc<Gate>,
         client: Client,
+        events: Option<Arc<Events>>,
         registry: &mut Registry,
     ) -> Self {
         let (active, left_alone) = (Value::default(), Value::default());
@@ -189,6 +192,7 @@ impl Guard {
             index,
             gate,
             asker: Asker::new(client),
+            events,
             state: Mutex::default(),
             alarm: Notify::new(),
             freed: Notify::new(),
@@ -239,6 +243,12 @@ impl Guard {
             Finding::Nothing => return,
             Finding::Service(hit) => {
                 tracing::warn!(%service, %hit, "somebody else writes this Service's endpoints; leaving it alone");
+                if let Some(events) = &self.events {
+                    events.left_alone(
+                        service,
+                        format!("{hit}. Callsign leaves the endpoints of this Service alone"),
+                    );
+                }
             }
             Finding::All(hit) => self.stand_down(state, &describe(&hit)),
         }
