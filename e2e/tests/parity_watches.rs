@@ -2,7 +2,10 @@
 //! twice, nothing stays that is gone, and writes do not multiply. kube-controller-manager's tests of its stale caches
 //! (`TestStaleEndpointsTracker`, `TestSyncServiceStaleInformer`, `TestEndpointSliceTracker*`) ask for less: that it waits.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use callsign_e2e::{
@@ -24,6 +27,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 const NODES: [(&str, &str); 1] = [("node-a", "zone-a")];
 const UP: &str = "10.1.0.1 rs- http:8080/TCP";
 const LISTED: &str = "10.1.0.1 http:8080/TCP";
+/// How long a list is kept back.
+const DELAY: Duration = Duration::from_millis(2500);
 const OURS: [&str; 2] = ["endpoints", "endpointslices"];
 
 async fn world() -> Result<World> {
@@ -75,7 +80,7 @@ async fn a_held_watch() -> Result<()> {
     let deleted = name_of(&hand.slices("web")[0]);
     hand.delete(Kind::EndpointSlice, &deleted, None)?;
     hand.delete(Kind::Endpoints, "web", None)?;
-    for round in 0..60 {
+    for round in 0..54 {
         flip(&flips, round % 2 == 1)?;
         flip(&ends, round % 2 == 0)?;
         if round < 20 {
@@ -110,9 +115,9 @@ async fn a_held_watch() -> Result<()> {
         let [creates, updates, _] = [0, 1, 2].map(|at| after[at] - before[at]);
         // Those of the new Service and those deleted by hand; each may be tried once more.
         assert!(creates <= 4, "{creates} creates of {kind}");
-        // Two Services flipped 60 times, one got 20 pods and one lost its pod: never more writes than changes, but for
+        // Two Services flipped 54 times, one got 20 pods and one lost its pod: never more writes than changes, but for
         // what was forgotten meanwhile and is then refused once.
-        assert!(updates <= 2 * 60 + 20 + 1 + 12, "{updates} updates of {kind}");
+        assert!(updates <= 2 * 54 + 20 + 1 + 12, "{updates} updates of {kind}");
     }
     Ok(())
 }
@@ -169,7 +174,8 @@ async fn nothing_is_written_before_everything_is_known() -> Result<()> {
             "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]}))?;
         let faults = std::sync::Arc::clone(server.faults());
         let requests = Requests { kind: Some(kind.to_owned()), ..Requests::default() };
-        faults.set(Fault::Delay { requests, times: 1, milliseconds: 2500 }).map_err(anyhow::Error::msg)?;
+        let milliseconds = u64::try_from(DELAY.as_millis())?;
+        faults.set(Fault::Delay { requests, times: 1, milliseconds }).map_err(anyhow::Error::msg)?;
         let asked = || ["list", "watch"].iter().map(|verb| faults.requests_of(verb, kind)).sum::<u64>();
         let written = || {
             let verbs = ["create", "update", "delete"];
@@ -177,8 +183,13 @@ async fn nothing_is_written_before_everything_is_known() -> Result<()> {
         };
         let early = async {
             until(&format!("{kind} asked for"), || asked() > 0).await?;
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            ensure!(written() == 0, "written before {kind} were known");
+            let since = Instant::now();
+            // It was asked for up to a moment before; on a busy machine the answer may be there when this looks.
+            while since.elapsed() < DELAY * 3 / 5 {
+                let count = written();
+                ensure!(count == 0 || since.elapsed() > DELAY * 4 / 5, "written before {kind} were known");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             anyhow::Ok(())
         };
         let (world, ()) = tokio::try_join!(World::join(Path::new(BINARY), server, &[]), early)?;
