@@ -47,7 +47,10 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
     }
     let settings = Settings {
         dns: Some((args.dns.clone(), vec![args.listen])),
-        controller: Some(ControllerConfig::default()),
+        controller: Some(ControllerConfig {
+            event_after: Some(Duration::from_secs(30)),
+            ..ControllerConfig::default()
+        }),
         leader: None,
         source: Source::Memberships,
         admin: None,

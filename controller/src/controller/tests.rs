@@ -488,3 +488,31 @@ async fn a_burst_is_written_within_a_moment() {
     assert!(took < Duration::from_secs(3), "{took:?}");
     running.end().await;
 }
+
+/// While the API server wants to be left alone nobody holds a key: what becomes urgent in the meantime is written first.
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_the_most_urgent_goes_first() {
+    let cluster = cluster();
+    for number in 0..4 {
+        cluster.apply(service("n", &format!("other-{number}")));
+    }
+    let config = Config { workers: 2, endpoints: EndpointsMode::Off, ..Config::default() };
+    let running = Running::start(config, cluster);
+    running.settle().await;
+    running.api.calls();
+    running.api.fail_next([Fault::Answer(429, vec![("retry-after", "5")], json!({}))]);
+    for number in 0..4 {
+        let mut other = service("n", &format!("other-{number}"));
+        other["metadata"]["labels"] = json!({"tier": "x"});
+        running.cluster.apply(other);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = running.api.calls();
+    assert!(refused.iter().any(|call| call.code == 429), "{refused:?}");
+    flip(&running.cluster, false);
+    running.settle().await;
+    let calls = running.api.calls();
+    assert!(calls.first().is_some_and(|call| call.name.starts_with("web-")), "{calls:?}");
+    assert_eq!(refused.iter().chain(&calls).filter(|call| call.code == 200).count(), 5);
+    running.end().await;
+}
