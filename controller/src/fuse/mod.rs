@@ -14,9 +14,9 @@
 //!     └──list anew────┘
 //! ```
 //!
-//! A mass change that is real is written later by one list, and no other list follows for [a while](EXCUSED).
+//! A mass change that is real is written later by one list, and no other list follows for half a minute.
 //!
-//! What is decided here is plain; [`inspect`] does the listing.
+//! What is decided here is plain; `inspect` does the listing.
 
 mod inspect;
 

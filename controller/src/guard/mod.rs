@@ -13,12 +13,12 @@
 //!
 //! There are two kinds of signs:
 //!
-//! * A [canary]: whoever makes endpoints for it is alive, though it may have had nothing to write for hours.
-//! * [Evidence](evidence) in the objects: a controller wrote what is ours since we began, or somebody fights us for it.
+//! * A `canary`: whoever makes endpoints for it is alive, though it may have had nothing to write for hours.
+//! * `evidence` in the objects: a controller wrote what is ours since we began, or somebody fights us for it.
 //!   One Service is left alone first; three are enough to stand down.
 //!
 //! Where canaries may not be made, the evidence has to do. A replica that takes over need not wait if the one before has
-//! left a [proof].
+//! left a `proof`.
 
 mod canary;
 mod evidence;

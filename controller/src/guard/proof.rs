@@ -127,7 +127,7 @@ mod tests {
             assert_eq!(is_fresh(&lease, at(now)), fresh, "{now}");
         }
         assert!(!is_fresh(&answer.json(), at(1000)));
-        let taken_back = Answer { text: lease.to_string(), ..answer.clone() };
+        let taken_back = Answer { text: lease.to_string(), ..answer };
         assert!(!is_fresh(&with_proof(taken_back, false).unwrap(), at(1000)));
         assert!(with_proof(Answer { at: None, ..answer }, true).is_none());
     }

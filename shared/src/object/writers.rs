@@ -36,7 +36,7 @@ struct Entry<'a> {
     #[serde(borrow, default)]
     manager: Cow<'a, str>,
     #[serde(borrow, default)]
-    time: Option<Cow<'a, str>>,
+    time: Cow<'a, str>,
     #[serde(default, rename = "fieldsV1")]
     fields: Option<Fields>,
 }
@@ -58,7 +58,7 @@ impl Writers {
             return;
         }
         // An entry without a time, as clients may write it, says nothing about when.
-        let Some(at) = entry.time.as_deref().and_then(|time| time.parse::<Timestamp>().ok()) else { return };
+        let Ok(at) = entry.time.parse::<Timestamp>() else { return };
         let content = entry
             .fields
             .as_ref()
