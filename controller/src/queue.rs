@@ -349,8 +349,10 @@ impl<K: Key> State<K> {
             (entry.class, entry.since) = (class, since);
             self.wait(key.clone(), quiet, quiet);
         } else if let Some(after) = rest.work_after {
-            (entry.class, entry.since) = (entry.class.max(Class::Edit), now);
-            self.wait(key.clone(), quiet.max(now + after), quiet);
+            // It counts from when it is due, unless a change comes first.
+            let due = quiet.max(now + after);
+            (entry.class, entry.since) = (entry.class.max(Class::Edit), due);
+            self.wait(key.clone(), due, quiet);
         } else if until > now {
             self.next += 1;
             let number = self.next;

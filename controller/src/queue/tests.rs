@@ -161,8 +161,11 @@ async fn what_was_put_off_is_work_that_rides_along() {
     let lease = next(&queue).await;
     assert_eq!((before.elapsed().as_millis() / 10, lease.class), (30, Class::Edit));
     lease.done(rest);
+    tokio::time::advance(Duration::from_millis(10)).await;
     push(&queue, "a", Class::Addition);
+    let pushed = Instant::now();
     let lease = next(&queue).await;
+    assert_eq!(lease.since, pushed);
     assert_eq!(
         (before.elapsed().as_millis() / 10, lease.class),
         (35, Class::Addition),
