@@ -22,7 +22,7 @@ use callsign_shared::{
     name::Key,
     object::{
         AddressType, Conditions, EndpointSlice, Endpoints, EndpointsAddress, Family, SliceAddress,
-        SliceEndpoint, parse_ip, well_known,
+        SliceEndpoint, well_known,
     },
 };
 
@@ -179,7 +179,7 @@ fn identity(endpoint: &SliceEndpoint) -> (Option<SliceAddress>, Option<Name>, (N
 }
 
 fn endpoint(address: &EndpointsAddress, ready: bool) -> Option<(AddressType, SliceEndpoint)> {
-    let ip = parse_ip(&address.ip)?;
+    let ip = address.ip.ip()?;
     let endpoint = SliceEndpoint {
         addresses: std::iter::once(SliceAddress::Ip(ip)).collect(),
         conditions: Conditions { ready: Some(ready), serving: None, terminating: None },

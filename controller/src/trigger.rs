@@ -9,7 +9,7 @@
 //! Upstream forgets a time when it has been computed once, also when the write then failed. Here it is kept until the
 //! change is [`written`](Trigger::written), for slices and for Endpoints each.
 
-use callsign_shared::{Name, ServiceView};
+use callsign_shared::{Name, ServiceView, object::Stamp};
 use jiff::Timestamp;
 
 use crate::plan::Part;
@@ -17,12 +17,12 @@ use crate::plan::Part;
 /// What was seen of one Service, and the times that are not written yet.
 #[derive(Clone, Debug, Default)]
 pub struct Trigger {
-    service: Option<Timestamp>,
+    service: Option<Stamp>,
     /// In the order of the pods' names, as members are.
-    pods: Vec<(Name, Timestamp)>,
+    pods: Box<[(Name, Stamp)]>,
     known: bool,
-    slices: Option<Timestamp>,
-    endpoints: Option<Timestamp>,
+    slices: Option<Stamp>,
+    endpoints: Option<Stamp>,
 }
 
 impl Trigger {
@@ -33,7 +33,7 @@ impl Trigger {
                 *pending = Some(pending.map_or(moved, |known| known.min(moved)));
             }
         }
-        *self.pending(part)
+        self.pending(part).map(Timestamp::from)
     }
 
     /// Everything of `part` is as it should be.
@@ -41,14 +41,14 @@ impl Trigger {
         *self.pending(part) = None;
     }
 
-    fn pending(&mut self, part: Part) -> &mut Option<Timestamp> {
+    fn pending(&mut self, part: Part) -> &mut Option<Stamp> {
         match part {
             Part::Slices => &mut self.slices,
             Part::Endpoints => &mut self.endpoints,
         }
     }
 
-    fn moved(&mut self, view: &ServiceView) -> Option<Timestamp> {
+    fn moved(&mut self, view: &ServiceView) -> Option<Stamp> {
         let created = view.service.as_ref()?.meta.created;
         let mut moved = created.filter(|created| self.service.is_none_or(|known| *created > known));
         let mut known = self.pods.iter().peekable();
@@ -63,7 +63,7 @@ impl Trigger {
             }
             pods.push((name.clone(), since));
         }
-        self.pods = pods;
+        self.pods = pods.into();
         self.service = created;
         if std::mem::replace(&mut self.known, true) { moved } else { created }
     }
@@ -86,9 +86,9 @@ mod tests {
 
     fn view(created: i64, pods: &[(&str, i64)]) -> ServiceView {
         let mut service = Service::default();
-        service.meta.created = Some(at(created));
+        service.meta.created = Some(at(created).into());
         let member = |(name, since): &(&str, i64)| {
-            let readiness = Readiness { ready: true, since: Some(at(*since)), message: None };
+            let readiness = Readiness { ready: true, since: Some(at(*since).into()), message: None };
             let mut pod = Pod { readiness, ..Pod::default() };
             pod.meta.key = Key::new("n", name);
             Arc::new(Membership::decide(&service, &Arc::new(pod), None))

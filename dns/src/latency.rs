@@ -113,7 +113,9 @@ impl Latency {
 fn trigger(view: &ServiceView, source: Source) -> Option<Timestamp> {
     view.service.as_ref().filter(|service| service.selects() && service.is_headless())?;
     match source {
-        Source::Memberships => view.members.iter().filter_map(|member| member.pod.readiness.since).max(),
+        Source::Memberships => {
+            view.members.iter().filter_map(|member| member.pod.readiness.since).max().map(Timestamp::from)
+        }
         Source::Slices => {
             let time = |text: &callsign_shared::Name| text.parse().ok();
             let slices = view.slices.iter();

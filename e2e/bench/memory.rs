@@ -97,9 +97,7 @@ async fn main() -> Result<()> {
             measure(&process, &format!("{command}: {row}"), Some(*empty), size.pods).await?;
             if let (Server::Embedded(server), true) = (&server, *row != "first start") {
                 forget_peak(&process)?;
-                for fault in [Fault::ExpireVersions, Fault::DropWatches { abrupt: true }] {
-                    server.faults().set(fault).map_err(anyhow::Error::msg)?;
-                }
+                list_anew(server).await?;
                 measure(&process, &format!("{command}: new lists"), Some(*empty), size.pods).await?;
             }
             stop(&mut process).await?;
@@ -109,6 +107,23 @@ async fn main() -> Result<()> {
         for namespace in 0..NAMESPACES {
             cluster.delete(&build::namespace(&namespace_name(namespace))).await?;
         }
+    }
+    Ok(())
+}
+
+/// Cuts all watches, and has the server refuse the versions that they would go on from.
+async fn list_anew(server: &Running) -> Result<()> {
+    let requests = || {
+        let of = |verb| server.faults().requests_of(verb, "services");
+        of("watch") + of("list")
+    };
+    let before = requests();
+    for fault in [Fault::ExpireVersions, Fault::DropWatches { abrupt: true }] {
+        server.faults().set(fault).map_err(anyhow::Error::msg)?;
+    }
+    // One that is refused, and the list.
+    while requests() < before + 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }

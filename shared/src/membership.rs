@@ -18,12 +18,11 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use jiff::Timestamp;
-use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use crate::{
     name::Name,
-    object::{EndpointPort, Family, Node, Pod, Service, ServicePort, TargetPort, is_special},
+    object::{EndpointPort, Family, Node, Pod, Service, ServicePort, Stamp, TargetPort, is_special},
 };
 
 /// The decision about one pod and one Service.
@@ -44,7 +43,7 @@ pub struct Membership {
     /// The Service's ports at this pod, in the Service's order; named target ports the pod lacks are left out.
     pub ports: Arc<[EndpointPort]>,
     /// Named target ports that no container of the pod has.
-    pub missing_ports: SmallVec<[Name; 1]>,
+    pub missing_ports: ThinVec<Name>,
     /// Whether the Service publishes not-ready addresses.
     pub publish_not_ready: bool,
     /// Whether the pod's Node is known. A pod without a known Node is no endpoint until it is.
@@ -72,9 +71,9 @@ pub enum Reason {
     /// Its Ready condition is not True.
     NotReady {
         /// Since when.
-        since: Option<Timestamp>,
+        since: Option<Stamp>,
         /// The kubelet's words.
-        message: Option<Box<str>>,
+        message: Option<Name>,
     },
     /// A named target port that none of its containers has.
     NamedPortMissing {
@@ -88,7 +87,7 @@ impl Membership {
     pub fn decide(service: &Service, pod: &Arc<Pod>, node: Option<&Node>) -> Self {
         let serving = pod.readiness.ready;
         let terminating = pod.meta.deleting;
-        let mut missing_ports = SmallVec::new();
+        let mut missing_ports = ThinVec::new();
         let ports = (service.ports.iter())
             .filter_map(|port| match port_at(port, pod) {
                 Some(number) => Some(EndpointPort {
@@ -225,6 +224,8 @@ fn port_at(port: &ServicePort, pod: &Pod) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::SmallVec;
+
     use super::*;
     use crate::object::{ContainerPort, Phase, Protocol, Readiness};
 

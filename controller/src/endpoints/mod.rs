@@ -24,7 +24,9 @@ use std::sync::Arc;
 
 use callsign_shared::{
     Labels, Membership, Name, ServiceView,
-    object::{ClusterIp, Endpoints, EndpointsAddress, Family, Service, Subset, TargetRef, well_known},
+    object::{
+        ClusterIp, Endpoints, EndpointsAddress, Family, Service, Subset, Target, TargetRef, well_known,
+    },
 };
 
 pub(crate) use repack::repack;
@@ -161,11 +163,11 @@ fn address(member: &Membership, family: Family) -> Option<EndpointsAddress> {
     let ip = member.addresses(family).next()?;
     let meta = &member.pod.meta;
     Some(EndpointsAddress {
-        ip: compact_str::format_compact!("{ip}").into(),
+        ip: ip.into(),
         hostname: member.hostname.clone().unwrap_or_default(),
         // Upstream writes an empty name for a pod without one, which has the API server refuse the whole object.
         node_name: member.pod.node.clone().filter(|node| !node.is_empty()),
-        target_ref: Some(Box::new(TargetRef {
+        target_ref: Some(Target::from(TargetRef {
             kind: "Pod".into(),
             namespace: meta.key.namespace.clone(),
             name: meta.key.name.clone(),

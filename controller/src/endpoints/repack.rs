@@ -11,14 +11,11 @@
 
 use std::collections::BTreeMap;
 
-use callsign_shared::{
-    Name,
-    object::{EndpointPort, EndpointsAddress, Subset, Uid},
-};
+use callsign_shared::object::{AddressText, EndpointPort, EndpointsAddress, Subset, Uid};
 
 /// What tells addresses apart: the address as text and the uid of its target, empty without one. Ordered as subsets list
 /// them.
-type Identity = (Name, Uid);
+type Identity = (AddressText, Uid);
 
 /// The addresses behind one port and whether each is ready.
 type Offer = BTreeMap<Identity, bool>;
@@ -139,7 +136,7 @@ mod tests {
             let mut subset = subset(&["1"], &[], &[80]);
             subset.addresses[0].target_ref = uid.map(|uid| {
                 let uid = uid.into();
-                Box::new(callsign_shared::object::TargetRef { uid, ..Default::default() })
+                callsign_shared::object::TargetRef { uid, ..Default::default() }.into()
             });
             subset
         };
@@ -150,7 +147,7 @@ mod tests {
         assert_eq!(count(Some(""), None), 1, "no target is as good as one without a uid");
     }
 
-    type Pairs = BTreeSet<(Name, Option<i32>)>;
+    type Pairs = BTreeSet<(AddressText, Option<i32>)>;
 
     /// What a list of subsets says, by the definition: for each address and port, ready or not.
     fn model(subsets: &[Subset]) -> (Pairs, Pairs) {

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use callsign_shared::{
     Labels, Membership, ServiceView,
-    object::{Conditions, EndpointPort, Family, Service, SliceAddress, SliceEndpoint, TargetRef, well_known},
+    object::{
+        Conditions, EndpointPort, Family, Service, SliceAddress, SliceEndpoint, Target, TargetRef, well_known,
+    },
 };
 
 use crate::ports::PortKey;
@@ -55,7 +57,7 @@ pub(super) fn endpoint(member: &Membership, family: Family) -> SliceEndpoint {
         addresses: member.addresses(family).map(SliceAddress::Ip).collect(),
         conditions: conditions(member),
         hostname: member.hostname.clone(),
-        target: Some(Box::new(TargetRef {
+        target: Some(Target::from(TargetRef {
             kind: "Pod".into(),
             namespace: meta.key.namespace.clone(),
             name: meta.key.name.clone(),

@@ -20,6 +20,7 @@
 //! The state is a function of the objects, not of the order in which they came; a property test holds that.
 
 mod feed;
+mod pods;
 mod selectors;
 mod serial;
 mod view;
@@ -46,7 +47,7 @@ use crate::{
 #[derive(Default)]
 pub struct Index {
     services: DashMap<Key, Arc<ServiceView>>,
-    pods: DashMap<Key, Arc<Pod>>,
+    pods: pods::Pods,
     nodes: DashMap<Name, Arc<Node>>,
     namespaces: DashMap<Name, Arc<Namespace>>,
     writer: Mutex<writer::Writer>,
@@ -104,12 +105,12 @@ impl Index {
 
     /// The pod of this key.
     pub fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
-        self.pods.get(key).map(|pod| Arc::clone(&pod))
+        self.pods.get(key)
     }
 
     /// All pods, in no order.
     pub fn pods(&self) -> Vec<Arc<Pod>> {
-        self.pods.iter().map(|pod| Arc::clone(&pod)).collect()
+        self.pods.all()
     }
 
     /// The Node of this name.
@@ -167,7 +168,9 @@ impl Index {
         let mark = |key| sender.mark(key, Urgency::Startup);
         self.namespaces.iter().for_each(|entry| mark(ChangeKey::Namespace(entry.key().clone())));
         self.nodes.iter().for_each(|entry| mark(ChangeKey::Node(entry.key().clone())));
-        self.pods.iter().for_each(|entry| mark(ChangeKey::Pod(entry.key().clone())));
+        if interest.pods {
+            self.pods.keys().into_iter().for_each(|key| mark(ChangeKey::Pod(key)));
+        }
         self.services.iter().for_each(|entry| mark(ChangeKey::Service(entry.key().clone())));
         feed
     }

@@ -1,7 +1,8 @@
 //! The writing side: how each event changes the joined state.
 //!
 //! All of it runs under the index's writer lock, in memory, without waiting. What it keeps for itself are the directions
-//! the join needs: which Services select a pod, which pods are on a Node, which Service a slice was last seen under.
+//! the join needs: the selectors and pods of a namespace, which pods are on a Node, which Service a slice was last seen
+//! under. Which Services select a pod is asked of the selectors each time; to keep it would cost every pod more than to ask.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -26,7 +27,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     scopes: HashMap<Name, Scope>,
-    selected_by: HashMap<Key, SmallVec<[Name; 2]>>,
     pods_on: HashMap<Name, HashSet<Key>>,
     slice_of: HashMap<Key, Key>,
     versions: Versions,
@@ -116,9 +116,7 @@ impl Writer {
     fn decide_on_node(&self, index: &Index, node: &Name) {
         for key in self.pods_on.get(node).into_iter().flatten() {
             let Some(pod) = index.pod(key) else { continue };
-            for service in self.selected_by.get(key).into_iter().flatten() {
-                decide(index, &Key { namespace: key.namespace.clone(), name: service.clone() }, &pod);
-            }
+            self.decide_everywhere(index, &pod);
         }
     }
 }
@@ -126,57 +124,70 @@ impl Writer {
 // === Pods ===
 
 impl Writer {
-    pub(super) fn apply_pod(&mut self, index: &Index, pod: Pod) {
+    pub(super) fn apply_pod(&mut self, index: &Index, mut pod: Pod) {
         let key = pod.meta.key.clone();
-        let pod = Arc::new(pod);
-        let old = index.pods.insert(key.clone(), Arc::clone(&pod));
-        if old.as_ref().is_some_and(|old| same_but_version(old, &pod)) {
-            return;
+        let old = index.pods.get(&key);
+        if let Some(old) = &old {
+            // An event that changes nothing here leaves everything as it is, the version too: a pod in its newest form
+            // beside the members of an older one would be in memory twice.
+            let version =
+                std::mem::replace(&mut pod.meta.resource_version, old.meta.resource_version.clone());
+            if **old == pod {
+                return;
+            }
+            pod.meta.resource_version = version;
         }
-        let moved = old.as_ref().is_none_or(|old| old.node != pod.node);
-        if moved {
+        let pod = Arc::new(pod);
+        index.pods.insert(Arc::clone(&pod));
+        if old.as_ref().is_none_or(|old| old.node != pod.node) {
             self.leave_node(&key, old.as_deref());
             if let Some(node) = &pod.node {
                 self.pods_on.entry(node.clone()).or_default().insert(key.clone());
             }
         }
-        if old.is_none() || old.as_ref().is_some_and(|old| old.meta.labels != pod.meta.labels) {
-            self.select(index, &key, &pod);
+        match &old {
+            None => {
+                self.scopes.entry(key.namespace.clone()).or_default().pods.insert(key.name.clone());
+            }
+            Some(old) if old.meta.labels != pod.meta.labels => {
+                let selected = self.selecting(&pod);
+                for service in self.selecting(old).into_iter().filter(|service| !selected.contains(service)) {
+                    dismiss(index, &Key { namespace: key.namespace.clone(), name: service }, &key.name);
+                }
+            }
+            Some(_) => {}
         }
-        for service in self.selected_by.get(&key).into_iter().flatten() {
-            decide(index, &Key { namespace: key.namespace.clone(), name: service.clone() }, &pod);
-        }
+        self.decide_everywhere(index, &pod);
         index.mark(&ChangeKey::Pod(key), if old.is_some() { Urgency::Edit } else { Urgency::Addition });
     }
 
     pub(super) fn delete_pod(&mut self, index: &Index, key: &Key) {
-        let Some((_, old)) = index.pods.remove(key) else { return };
+        let Some(old) = index.pods.remove(key) else { return };
         self.leave_node(key, Some(&old));
         if let Some(scope) = self.scopes.get_mut(&key.namespace) {
             scope.pods.remove(&key.name);
         }
-        self.drop_empty_scope(&key.namespace);
-        for service in self.selected_by.remove(key).into_iter().flatten() {
+        for service in self.selecting(&old) {
             dismiss(index, &Key { namespace: key.namespace.clone(), name: service }, &key.name);
         }
+        self.drop_empty_scope(&key.namespace);
         index.mark(&ChangeKey::Pod(key.clone()), Urgency::Removal);
     }
 
     pub(super) fn pod_keys(&self, index: &Index) -> Vec<Key> {
-        index.pods.iter().map(|entry| entry.key().clone()).collect()
+        index.pods.keys()
     }
 
-    /// Finds the pod's Services after its labels changed, and takes it out of those that no longer select it.
-    fn select(&mut self, index: &Index, key: &Key, pod: &Pod) {
-        let scope = self.scopes.entry(key.namespace.clone()).or_default();
-        scope.pods.insert(key.name.clone());
-        let selected = scope.selectors.matching(&pod.meta.labels);
-        let left = self.selected_by.remove(key).unwrap_or_default();
-        for service in left.iter().filter(|service| !selected.contains(service)) {
-            dismiss(index, &Key { namespace: key.namespace.clone(), name: service.clone() }, &key.name);
-        }
-        if !selected.is_empty() {
-            self.selected_by.insert(key.clone(), selected);
+    /// The Services that select a pod.
+    fn selecting(&self, pod: &Pod) -> SmallVec<[Name; 2]> {
+        let scope = self.scopes.get(&pod.meta.key.namespace);
+        scope.map(|scope| scope.selectors.matching(&pod.meta.labels)).unwrap_or_default()
+    }
+
+    /// Decides about a pod under each Service that selects it.
+    fn decide_everywhere(&self, index: &Index, pod: &Arc<Pod>) {
+        for service in self.selecting(pod) {
+            decide(index, &Key { namespace: pod.meta.key.namespace.clone(), name: service }, pod);
         }
     }
 
@@ -230,10 +241,6 @@ impl Writer {
             scope.selectors.remove(&key.name);
         }
         self.drop_empty_scope(&key.namespace);
-        let view = index.view(key);
-        for member in view.iter().flat_map(|view| view.members.iter()) {
-            self.forget_selection(&member.pod.meta.key, &key.name);
-        }
         change(index, key, |view| {
             view.service = None;
             view.members = Arc::default();
@@ -248,11 +255,6 @@ impl Writer {
     /// The members of a new or changed Service, by a walk over the pods of its namespace.
     fn gather(&mut self, index: &Index, service: &Service) -> Vec<Arc<Membership>> {
         let key = &service.meta.key;
-        if let Some(view) = index.view(key) {
-            for member in view.members.iter() {
-                self.forget_selection(&member.pod.meta.key, &key.name);
-            }
-        }
         let scope = self.scopes.entry(key.namespace.clone()).or_default();
         if !service.selects() {
             scope.selectors.remove(&key.name);
@@ -269,18 +271,8 @@ impl Writer {
             };
             let member = membership(index, service, &pod, members.first());
             members.push(Arc::new(member));
-            self.selected_by.entry(pod_key).or_default().push(key.name.clone());
         }
         members
-    }
-
-    fn forget_selection(&mut self, pod: &Key, service: &Name) {
-        if let Some(services) = self.selected_by.get_mut(pod) {
-            services.retain(|name| name != service);
-            if services.is_empty() {
-                self.selected_by.remove(pod);
-            }
-        }
     }
 }
 
@@ -372,7 +364,9 @@ fn decide(index: &Index, key: &Key, pod: &Arc<Pod>) {
     let member = membership(index, service, pod, view.members.first());
     let at = position(&view, &pod.meta.key.name);
     let old = at.ok().and_then(|at| view.members.get(at));
-    if old.is_some_and(|old| same_member(old, &member)) {
+    let same = old.is_some_and(|old| same_member(old, &member));
+    // A member that is the same to everybody is replaced all the same: two forms of one pod are not to be kept.
+    if same && old.is_some_and(|old| Arc::ptr_eq(&old.pod, &member.pod)) {
         return;
     }
     let urgency = urgency(old.map(AsRef::as_ref), &member);
@@ -390,7 +384,9 @@ fn decide(index: &Index, key: &Key, pod: &Arc<Pod>) {
             Err(at) => members.insert(at, member),
         }
     });
-    index.mark(&ChangeKey::Service(key.clone()), urgency);
+    if !same {
+        index.mark(&ChangeKey::Service(key.clone()), urgency);
+    }
 }
 
 /// Takes a pod out of a Service that no longer selects it, or because it is gone.
@@ -465,11 +461,4 @@ fn urgency(old: Option<&Membership>, new: &Membership) -> Urgency {
     } else {
         Urgency::Edit
     }
-}
-
-fn same_but_version(old: &Pod, new: &Pod) -> bool {
-    let Pod { meta, node, hostname, subdomain, ips, phase, readiness, ports } = old;
-    (&meta.uid, meta.deleting, &meta.labels) == (&new.meta.uid, new.meta.deleting, &new.meta.labels)
-        && (node, hostname, subdomain, ips, phase, readiness, ports)
-            == (&new.node, &new.hostname, &new.subdomain, &new.ips, &new.phase, &new.readiness, &new.ports)
 }

@@ -131,7 +131,7 @@ impl Listing for Endpoints {
     fn family(&self) -> Option<Family> {
         let mut addresses =
             self.subsets.iter().flat_map(|subset| subset.addresses.iter().chain(&subset.not_ready_addresses));
-        addresses.find_map(|address| address.ip.parse().ok()).map(Family::of)
+        addresses.find_map(|address| address.ip.ip()).map(Family::of)
     }
 
     fn has_other_ports(&self, other: &Self) -> bool {
@@ -152,7 +152,7 @@ impl Listing for Endpoints {
             })
         };
         let listed = ready(true).chain(ready(false)).map(|(address, ready)| Listed {
-            address: CompactString::from(address.ip.as_str()),
+            address: address.ip.with_text(|text| CompactString::from(text)),
             target: address.target_ref.as_deref(),
             ready,
             terminating: false,

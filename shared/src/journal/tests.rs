@@ -52,7 +52,7 @@ fn endpoint(name: &str, ip: &str, ready: bool) -> SliceEndpoint {
     SliceEndpoint {
         addresses: std::iter::once(SliceAddress::Ip(ip.parse().unwrap())).collect(),
         conditions: Conditions { ready: Some(ready), serving: Some(ready), terminating: Some(false) },
-        target: Some(Box::new(target)),
+        target: Some(target.into()),
         ..SliceEndpoint::default()
     }
 }

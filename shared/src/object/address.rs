@@ -1,8 +1,15 @@
 //! IP addresses as Kubernetes reads them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use serde::{Deserialize, Serialize};
+use compact_str::{CompactString, format_compact};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::name::Name;
 
 /// An IP family, spelled as in `spec.ipFamilies` and `addressType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,6 +61,118 @@ pub fn is_special(ip: IpAddr) -> bool {
     of_link || ip.is_unspecified() || ip.is_loopback()
 }
 
+/// The text of an address, as it was written. What is an IPv4 address takes four bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AddressText(Written);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Written {
+    /// In the one way in which it is written today.
+    V4(Ipv4Addr),
+    /// In any other way.
+    Text(Name),
+}
+
+impl AddressText {
+    /// The address that reads `text`.
+    pub fn new(text: &str) -> Self {
+        // The standard library reads just what it writes.
+        Self(text.parse().map_or_else(|_| Written::Text(Name::new(text)), Written::V4))
+    }
+
+    /// Does something with the text.
+    pub fn with_text<R>(&self, act: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Written::V4(ip) => act(&format_compact!("{ip}")),
+            Written::Text(text) => act(text),
+        }
+    }
+
+    /// The address, if it is one. See [`parse_ip`].
+    pub fn ip(&self) -> Option<IpAddr> {
+        match &self.0 {
+            Written::V4(ip) => Some(IpAddr::V4(*ip)),
+            Written::Text(text) => parse_ip(text),
+        }
+    }
+}
+
+/// A number's place in the order of texts that go on with something below all digits: a dot, or nothing.
+fn place(octet: u8) -> [u8; 3] {
+    match octet {
+        0..10 => [octet + 1, 0, 0],
+        10..100 => [octet / 10 + 1, octet % 10 + 1, 0],
+        100.. => [octet / 100 + 1, octet / 10 % 10 + 1, octet % 10 + 1],
+    }
+}
+
+/// In the order of the texts.
+impl Ord for AddressText {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Written::V4(one), Written::V4(other)) => one.octets().map(place).cmp(&other.octets().map(place)),
+            _ => self.with_text(|one| other.with_text(|other| one.cmp(other))),
+        }
+    }
+}
+
+impl PartialOrd for AddressText {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Default for AddressText {
+    fn default() -> Self {
+        Self(Written::Text(Name::default()))
+    }
+}
+
+impl From<&str> for AddressText {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<IpAddr> for AddressText {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self(Written::V4(ip)),
+            IpAddr::V6(ip) => Self(Written::Text(format_compact!("{ip}").into())),
+        }
+    }
+}
+
+impl PartialEq<&str> for AddressText {
+    fn eq(&self, text: &&str) -> bool {
+        self.with_text(|known| known == *text)
+    }
+}
+
+impl fmt::Display for AddressText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.write_str(text))
+    }
+}
+
+impl fmt::Debug for AddressText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| fmt::Debug::fmt(text, f))
+    }
+}
+
+impl Serialize for AddressText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        CompactString::deserialize(deserializer).map(|text| Self::new(&text))
+    }
+}
+
 fn canonical(v6: Ipv6Addr) -> IpAddr {
     v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
@@ -93,6 +212,31 @@ mod tests {
         }
         for text in ["10.0.0.1", "fd00::1", "224.0.1.1", "fec0::1", "ff05::1", "169.253.0.1"] {
             assert!(!is_special(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_are_kept_and_in_their_order() {
+        let texts = ["10.0.0.1", "010.0.0.1", "fd00::1", "", "x", "1.2.3", "255.0.10.9"];
+        for text in texts {
+            assert_eq!(AddressText::new(text).to_string(), text);
+            assert!(AddressText::new(text) == text);
+        }
+        let ip = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(AddressText::from(ip), AddressText::new("10.0.0.1"));
+        assert_eq!(AddressText::new("010.0.0.1").ip(), Some(ip));
+        assert_eq!(size_of::<AddressText>(), 16);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn addresses_are_in_the_order_of_their_texts(one: [u8; 4], other: [u8; 4], same in 0..5_usize, odd in "[0-9.:a]{0,6}") {
+            let mut other = other;
+            other[..same.min(4)].copy_from_slice(&one[..same.min(4)]);
+            let text = |octets: [u8; 4]| IpAddr::from(octets).to_string();
+            for (one, other) in [(text(one), text(other)), (text(one), odd)] {
+                proptest::prop_assert_eq!(AddressText::new(&one).cmp(&AddressText::new(&other)), one.cmp(&other));
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decode, DecodeError, EndpointPort, ForeignWrites, Meta, TargetRef,
-    meta::{WireMeta, null_is_default},
+    AddressText, Decode, DecodeError, EndpointPort, ForeignWrites, Meta, Target,
+    meta::{WireMeta, fitted, null_is_default},
     well_known,
     writers::Writers,
 };
@@ -48,7 +48,7 @@ pub struct Subset {
 pub struct EndpointsAddress {
     /// The IP address.
     #[serde(default)]
-    pub ip: Name,
+    pub ip: AddressText,
     /// Its name under the Service.
     #[serde(default, skip_serializing_if = "Name::is_empty", deserialize_with = "null_is_default")]
     pub hostname: Name,
@@ -57,7 +57,16 @@ pub struct EndpointsAddress {
     pub node_name: Option<Name>,
     /// What it stands for, usually a Pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_ref: Option<Box<TargetRef>>,
+    pub target_ref: Option<Target>,
+}
+
+impl Subset {
+    fn fitted(mut self) -> Self {
+        self.addresses.shrink_to_fit();
+        self.not_ready_addresses.shrink_to_fit();
+        self.ports.shrink_to_fit();
+        self
+    }
 }
 
 impl Endpoints {
@@ -86,7 +95,7 @@ impl Decode for Endpoints {
             finalizers: std::mem::take(&mut wire.metadata.finalizers),
             owners: std::mem::take(&mut wire.metadata.owner_references),
             foreign: wire.metadata.managed_fields.0.take(),
-            subsets: wire.subsets,
+            subsets: fitted(wire.subsets.into_iter().map(Subset::fitted).collect()),
             meta: wire.metadata.into(),
         })
     }

@@ -1,9 +1,8 @@
 //! What every object has: its key, its identity, its labels.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
-use super::{ResourceVersion, Uid};
+use super::{ResourceVersion, Stamp, Uid};
 use crate::{
     labels::Labels,
     name::{Key, Name},
@@ -18,10 +17,8 @@ pub struct Meta {
     pub uid: Uid,
     /// The version that an update names (optimistic locking), and that a read-your-writes check compares.
     pub resource_version: ResourceVersion,
-    /// Bumped by the API server when the specification changes.
-    pub generation: i64,
     /// When it was created.
-    pub created: Option<Timestamp>,
+    pub created: Option<Stamp>,
     /// Whether it is being deleted (`deletionTimestamp` is set).
     pub deleting: bool,
     /// All labels.
@@ -71,12 +68,10 @@ pub(super) struct WireMeta<W = IgnoredAny> {
     uid: Uid,
     #[serde(default, deserialize_with = "null_is_default")]
     resource_version: ResourceVersion,
-    #[serde(default, deserialize_with = "null_is_default")]
-    generation: i64,
     #[serde(default)]
-    creation_timestamp: Option<Timestamp>,
+    creation_timestamp: Option<Stamp>,
     #[serde(default)]
-    deletion_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Stamp>,
     #[serde(default)]
     pub(super) labels: Labels,
     #[serde(default)]
@@ -95,12 +90,17 @@ impl<W> From<WireMeta<W>> for Meta {
             key: Key { namespace: wire.namespace, name: wire.name },
             uid: wire.uid,
             resource_version: wire.resource_version,
-            generation: wire.generation,
             created: wire.creation_timestamp,
             deleting: wire.deletion_timestamp.is_some(),
             labels: wire.labels,
         }
     }
+}
+
+/// The list without the room that it grew into: a decoded list does not grow any more.
+pub(super) fn fitted<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
 }
 
 /// Reads `null` as the default, as Go's JSON reader does.

@@ -17,10 +17,12 @@ mod pod;
 mod port;
 mod service;
 mod slice;
+mod stamp;
+mod target;
 mod watched;
 mod writers;
 
-pub use address::{Family, is_special, parse_ip};
+pub use address::{AddressText, Family, is_special, parse_ip};
 pub use endpoints::{Endpoints, EndpointsAddress, Subset};
 pub use identity::{ResourceVersion, Uid};
 pub use meta::{Meta, OwnerReference};
@@ -29,9 +31,9 @@ pub use node::Node;
 pub use pod::{ContainerPort, Phase, Pod, Readiness};
 pub use port::{EndpointPort, Protocol};
 pub use service::{ClusterIp, Service, ServicePort, ServiceType, TargetPort, TrafficDistribution};
-pub use slice::{
-    AddressType, Conditions, EndpointSlice, ForName, Hints, SliceAddress, SliceEndpoint, TargetRef,
-};
+pub use slice::{AddressType, Conditions, EndpointSlice, ForName, Hints, SliceAddress, SliceEndpoint};
+pub use stamp::Stamp;
+pub use target::{Target, TargetRef};
 pub use watched::{Decode, DecodeError, Watched};
 pub use writers::ForeignWrites;
 

@@ -1,18 +1,24 @@
 //! Pods: what makes one an endpoint.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use compact_str::CompactString;
-use jiff::Timestamp;
 use serde::Deserialize;
 use smallvec::SmallVec;
 
 use super::{
-    Decode, DecodeError, Family, Meta, Protocol,
+    Decode, DecodeError, Family, Meta, Protocol, Stamp,
     address::parse_ip,
     meta::{WireMeta, null_is_default},
 };
-use crate::name::Name;
+use crate::{
+    intern::{Handle, Interner},
+    name::Name,
+};
 
 /// A Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +32,7 @@ pub struct Pod {
     /// `spec.subdomain`.
     pub subdomain: Option<Name>,
     /// `status.podIPs`, or `status.podIP` alone where that list is empty, in order. The first is the primary address.
-    pub ips: SmallVec<[IpAddr; 2]>,
+    pub ips: SmallVec<[IpAddr; 1]>,
     /// `status.phase`.
     pub phase: Phase,
     /// The Ready condition.
@@ -53,9 +59,9 @@ pub struct Readiness {
     /// Status is True.
     pub ready: bool,
     /// When it last turned. Seconds resolution.
-    pub since: Option<Timestamp>,
+    pub since: Option<Stamp>,
     /// Why it is not ready, in the kubelet's words. Kept only while it is not.
-    pub message: Option<Box<str>>,
+    pub message: Option<Name>,
 }
 
 /// A named port of a container.
@@ -67,6 +73,29 @@ pub struct ContainerPort {
     pub number: i32,
     /// Its protocol: a named target port matches name and protocol.
     pub protocol: Protocol,
+}
+
+/// Pods of a template have the same ports.
+static PORTS: LazyLock<Interner<Arc<[ContainerPort]>>> = LazyLock::new(Interner::new);
+
+impl Handle for Arc<[ContainerPort]> {
+    type Value = [ContainerPort];
+
+    fn make(ports: &[ContainerPort]) -> Self {
+        ports.into()
+    }
+
+    fn value(&self) -> &[ContainerPort] {
+        self
+    }
+
+    fn holders(&self) -> usize {
+        Self::strong_count(self)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
 }
 
 impl Pod {
@@ -82,13 +111,13 @@ impl Pod {
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct Wire<'a> {
     #[serde(default, deserialize_with = "null_is_default")]
     metadata: WireMeta,
     #[serde(default, deserialize_with = "null_is_default")]
     spec: Spec,
-    #[serde(default, deserialize_with = "null_is_default")]
-    status: Status,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    status: Status<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -123,15 +152,15 @@ struct Port {
 }
 
 #[derive(Default, Deserialize)]
-struct Status {
+struct Status<'a> {
     #[serde(default, deserialize_with = "null_is_default")]
     phase: CompactString,
     #[serde(default, rename = "podIP", deserialize_with = "null_is_default")]
     pod_ip: CompactString,
     #[serde(default, rename = "podIPs", deserialize_with = "null_is_default")]
     pod_ips: Vec<PodIp>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    conditions: Vec<Condition>,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    conditions: Vec<Condition<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -142,20 +171,21 @@ struct PodIp {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Condition {
+struct Condition<'a> {
     #[serde(default, rename = "type")]
     kind: CompactString,
     #[serde(default)]
     status: CompactString,
-    last_transition_time: Option<Timestamp>,
-    message: Option<Box<str>>,
+    last_transition_time: Option<Stamp>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
 }
 
 impl Decode for Pod {
     type Api = k8s_openapi::api::core::v1::Pod;
 
     fn decode(json: &str) -> Result<Self, DecodeError> {
-        let wire: Wire = serde_json::from_str(json)?;
+        let wire: Wire<'_> = serde_json::from_str(json)?;
         let texts = wire.status.pod_ips.iter().map(|entry| &entry.ip).filter(|ip| !ip.is_empty());
         let mut ips = texts.map(|text| read_ip(text)).collect::<Result<SmallVec<_>, _>>()?;
         if ips.is_empty() && !wire.status.pod_ip.is_empty() {
@@ -171,7 +201,7 @@ impl Decode for Pod {
                 number: port.container_port,
                 protocol: port.protocol,
             })
-            .collect();
+            .collect::<SmallVec<[_; 8]>>();
         let ready = wire.status.conditions.into_iter().find(|condition| condition.kind == "Ready");
         Ok(Self {
             meta: wire.metadata.into(),
@@ -185,7 +215,7 @@ impl Decode for Pod {
                 _ => Phase::Live,
             },
             readiness: ready.map(Readiness::from).unwrap_or_default(),
-            ports,
+            ports: PORTS.get(&ports),
         })
     }
 
@@ -194,10 +224,10 @@ impl Decode for Pod {
     }
 }
 
-impl From<Condition> for Readiness {
-    fn from(condition: Condition) -> Self {
+impl From<Condition<'_>> for Readiness {
+    fn from(condition: Condition<'_>) -> Self {
         let ready = condition.status == "True";
-        let message = condition.message.filter(|text| !ready && !text.is_empty());
+        let message = condition.message.filter(|text| !ready && !text.is_empty()).map(Name::from);
         Self { ready, since: condition.last_transition_time, message }
     }
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference, Uid,
+    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference, Target,
     address::parse_ip,
-    meta::{WireMeta, null_is_default},
+    meta::{WireMeta, fitted, null_is_default},
     well_known,
     writers::Writers,
 };
@@ -67,7 +67,7 @@ pub struct SliceEndpoint {
     /// Its name under the Service.
     pub hostname: Option<Name>,
     /// What it stands for, usually a Pod.
-    pub target: Option<Box<TargetRef>>,
+    pub target: Option<Target>,
     /// The Node it is on.
     pub node: Option<Name>,
     /// The zone it is in.
@@ -97,29 +97,6 @@ pub struct Conditions {
     /// Is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminating: Option<bool>,
-}
-
-/// A reference to the object an endpoint stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TargetRef {
-    /// `Pod`, nearly always.
-    #[serde(default, skip_serializing_if = "Name::is_empty")]
-    pub kind: Name,
-    /// Its namespace.
-    #[serde(default, skip_serializing_if = "Name::is_empty")]
-    pub namespace: Name,
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Name::is_empty")]
-    pub name: Name,
-    /// Its identity.
-    #[serde(default, skip_serializing_if = "Uid::is_empty")]
-    pub uid: Uid,
-    /// Set by hand only.
-    #[serde(default, rename = "apiVersion", skip_serializing_if = "Name::is_empty")]
-    pub api_version: Name,
-    /// Set by hand only.
-    #[serde(default, rename = "fieldPath", skip_serializing_if = "Name::is_empty")]
-    pub field_path: Name,
 }
 
 /// `hints`: zones and nodes whose consumers should prefer this endpoint.
@@ -212,7 +189,7 @@ struct WireEndpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target_ref: Option<Box<TargetRef>>,
+    target_ref: Option<Target>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_name: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,8 +212,9 @@ impl Decode for EndpointSlice {
             }
             AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text.into())),
         };
-        let endpoints = wire.endpoints.into_iter().map(|endpoint| {
-            Ok(SliceEndpoint {
+        let mut endpoints = Vec::with_capacity(wire.endpoints.len());
+        for endpoint in wire.endpoints {
+            endpoints.push(SliceEndpoint {
                 addresses: endpoint.addresses.into_iter().map(read).collect::<Result<_, DecodeError>>()?,
                 conditions: endpoint.conditions,
                 hostname: endpoint.hostname.filter(|name| !name.is_empty()),
@@ -244,16 +222,16 @@ impl Decode for EndpointSlice {
                 node: endpoint.node_name,
                 zone: endpoint.zone,
                 hints: endpoint.hints,
-            })
-        });
+            });
+        }
         Ok(Self {
-            endpoints: endpoints.collect::<Result<_, DecodeError>>()?,
+            endpoints,
             annotations: std::mem::take(&mut wire.metadata.annotations),
             owners: std::mem::take(&mut wire.metadata.owner_references),
             finalizers: std::mem::take(&mut wire.metadata.finalizers),
             foreign: wire.metadata.managed_fields.0.take(),
             address_type,
-            ports: wire.ports,
+            ports: wire.ports.map(fitted),
             meta: wire.metadata.into(),
         })
     }
