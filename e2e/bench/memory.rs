@@ -201,9 +201,9 @@ fn forget_peak(process: &Callsign) -> Result<()> {
 // === The objects ===
 
 async fn fill(server: &Server, size: Size) -> Result<()> {
-    let cluster_wide = (0..NAMESPACES).map(|namespace| build::namespace(&namespace_name(namespace))).chain(
-        (0..NODES).map(|node| build::node(&node_name(node), ["zone-a", "zone-b", "zone-c"][node % 3])),
-    );
+    let cluster_wide = (0..NAMESPACES)
+        .map(|namespace| build::namespace(&namespace_name(namespace)))
+        .chain((0..NODES).map(|node| build::node(&node_name(node), &format!("zone-{}", node % 3))));
     let services = (0..size.services).map(|service| self::service(service, size));
     let pods = (0..size.pods).map(|pod| self::pod(pod, size));
     match server {
@@ -282,7 +282,7 @@ fn suffix(number: usize) -> String {
     let mut rest = number.wrapping_mul(7_368_787) % 27_usize.pow(5);
     (0..5)
         .map(|_| {
-            let digit = ALPHABET[rest % 27];
+            let digit = ALPHABET.get(rest % 27).copied().unwrap_or_default();
             rest /= 27;
             char::from(digit)
         })
@@ -292,7 +292,7 @@ fn suffix(number: usize) -> String {
 fn pod(pod: usize, size: Size) -> Value {
     let service = pod % size.services;
     let app = service_name(service);
-    let hash = format!("7f9c6d{:04x}", service);
+    let hash = format!("7f9c6d{service:04x}");
     let name = format!("{app}-{hash}-{}", suffix(pod));
     let node = node_name(pod / 3 % NODES);
     let ip = format!("10.{}.{}.{}", 64 + pod / 62_500, pod / 250 % 250, pod % 250 + 1);
@@ -338,9 +338,10 @@ fn pod(pod: usize, size: Size) -> Value {
             }],
         },
     });
-    if let (true, Some(spec)) = (is_headless(service, size), object.pointer_mut("/spec")) {
-        spec["hostname"] = json!(format!("web-{}", pod / size.services));
-        spec["subdomain"] = json!(app);
+    let spec = object.pointer_mut("/spec").and_then(Value::as_object_mut);
+    if let (true, Some(spec)) = (is_headless(service, size), spec) {
+        spec.insert("hostname".to_owned(), json!(format!("web-{}", pod / size.services)));
+        spec.insert("subdomain".to_owned(), json!(app));
     }
     object
 }

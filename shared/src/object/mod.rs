@@ -76,3 +76,28 @@ pub mod well_known {
     /// On a Service that asks whether any controller makes endpoints for it. Callsign never does.
     pub const CANARY: &str = "callsign.dev/canary";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Labels, Membership, Name};
+
+    /// What there is one of for each pod decides what a large cluster takes. A field more is to be a decision.
+    #[test]
+    fn what_a_pod_takes() {
+        let sizes = [
+            ("Name", size_of::<Option<Name>>(), 8),
+            ("Labels", size_of::<Labels>(), 8),
+            ("Key", size_of::<Key>(), 16),
+            ("Pod", size_of::<Pod>(), 184),
+            ("Membership", size_of::<Membership>(), 56),
+            ("Target", size_of::<Option<Target>>(), 8),
+            ("TargetRef", size_of::<TargetRef>(), 64),
+            ("SliceEndpoint", size_of::<SliceEndpoint>(), 80),
+            ("EndpointsAddress", size_of::<EndpointsAddress>(), 40),
+        ];
+        for (what, bytes, most) in sizes {
+            assert!(bytes <= most, "{what} takes {bytes} bytes");
+        }
+    }
+}
