@@ -230,6 +230,11 @@ async fn whose_hints() -> Result<()> {
     n.merge(Kind::EndpointSlice, &name, json!({ "endpoints": endpoints }))?;
     until("put right", || !zones().iter().any(|line| line.ends_with("zone-y"))).await?;
     assert_eq!(written().await?, [before[0], before[1] + 1, before[2]]);
+    // The next write of its slice takes away what was on the one that is not ready.
+    turn(&n, 1, false)?;
+    until("nothing stale", || zones().iter().filter(|line| *line == "zone-a>").count() == 2).await?;
+    turn(&n, 1, true)?;
+    until("back", || zones() == one_less).await?;
     // A Node moves: its pods' hints with it.
     n.put(build::node("node-c", "zone-d"))?;
     until("the Node's new zone", || zones().contains(&"zone-d>zone-d".to_owned())).await?;

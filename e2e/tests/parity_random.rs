@@ -1,5 +1,5 @@
 //! Scripts at random: Services, pods, Nodes, Endpoints and slices come, change and go, by hand and by others, while watches
-//! lag and break and writes are refused or lost. At rest the objects are what follows from the last state and from nothing
+//! lag, break and leave things out and writes are refused or lost. At rest the objects are what follows from the last state and from nothing
 //! else: what the planners of the controller would write is nothing, and who is listed is what a plain reading of the
 //! rules says.
 //!
@@ -77,6 +77,9 @@ async fn play(seed: u64) -> Result<()> {
     }
     ensure!(done > all / 2, "{done} of {all} steps did anything");
     running.faults().clear();
+    // What was never told of is in the next list.
+    world.fault(Fault::ExpireVersions)?;
+    world.fault(Fault::DropWatches { abrupt: false })?;
     let right = || {
         let wrong = wrong(running, &spaces);
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -232,7 +235,7 @@ fn trouble(world: &World, random: &mut Rng) -> Result<()> {
     let ours = random.choice(["endpoints", "endpointslices"]).unwrap_or("endpoints");
     let requests = Requests::of(random.choice(["create", "update", "delete", "get"]).unwrap_or("get"), ours);
     let times = random.u32(1..4);
-    world.fault(match random.u32(0..12) {
+    world.fault(match random.u32(0..13) {
         0..3 => {
             let status = random.choice([403, 409, 500]).unwrap_or(500);
             Fault::Answer { requests, times, status, retry_after: None }
@@ -243,6 +246,7 @@ fn trouble(world: &World, random: &mut Rng) -> Result<()> {
         7 => Fault::ExpireVersions,
         8 => Fault::Hold { kind: Some(kind) },
         9 | 10 => Fault::Release { kind: None },
+        11 => Fault::SkipEvents { kind, times: 1 },
         _ => Fault::DelayWatch { kind: Some(kind), milliseconds: random.u64(0..150) },
     })
 }

@@ -172,14 +172,12 @@ impl<'a> Packing<'a> {
             return;
         }
         let current = pairs().all(|(known, claim)| claim.is_some_and(|member| is_current(known, member)));
-        let renew = |(known, claim): (&SliceEndpoint, &Option<&Membership>)| {
-            let member = (*claim)?;
-            Some(if is_current(known, member) { known.clone() } else { endpoint(member, common.family) })
-        };
+        // Made anew, also where it is current: hints on one that is not ready go with the next write, as upstream's do.
+        let renew = |member: &Membership| endpoint(member, common.family);
         self.slots.push(Slot {
             current: Some(slice),
             ports: ports.clone(),
-            endpoints: (!current).then(|| pairs().filter_map(renew).collect()),
+            endpoints: (!current).then(|| claims.iter().flatten().map(|member| renew(member)).collect()),
             changed: !current || slice.meta.labels != *common.labels,
             gains: false,
         });
