@@ -145,10 +145,10 @@ impl Candidate {
         self.standing.send_modify(|standing| standing.leading = None);
         // In this order: whoever has the Lease next must find everything written that will be.
         let _ = tokio::time::timeout(PARTING, drained.cancelled()).await;
+        self.gate.lose("ending");
         if tokio::time::timeout(PARTING, self.release()).await.is_err() {
             tracing::warn!(lease = %self.lease, "cannot release the lease: no answer");
         }
-        self.gate.lose("ending");
         if led {
             self.metrics.became(false);
         }
