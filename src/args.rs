@@ -120,7 +120,7 @@ pub(crate) struct AdminArgs {
     /// Address of /ready: 503 naming what is not synced, then 200
     #[arg(long, default_value = ":8181", env = "CALLSIGN_READY_LISTEN", value_name = "[ADDR]:PORT", value_parser = listen_address)]
     pub(crate) ready_listen: SocketAddr,
-    /// Address of /metrics
+    /// Address of /metrics, and of /journal: what the controllers wrote and why
     #[arg(long, default_value = ":9153", env = "CALLSIGN_METRICS_LISTEN", value_name = "[ADDR]:PORT", value_parser = listen_address)]
     pub(crate) metrics_listen: SocketAddr,
     /// How long to keep answering after SIGTERM, not ready, while clients turn to other replicas

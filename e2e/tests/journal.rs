@@ -53,7 +53,7 @@ async fn told(at: SocketAddr, kind: &str, verb: &str, why: &str) -> Result<Value
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pods_life_is_in_it() -> Result<()> {
-    let (world, at) = world(&[]).await?;
+    let (world, at) = world(&["--log-level", "info,callsign::journal=debug"]).await?;
     let n = Namespace::new(world.embedded()?, "n")?;
     n.put(build::service("", "web"))?;
     told(at, "EndpointSlice", "create", "no endpoints: a placeholder, so that none can be told from not yet")
@@ -87,7 +87,11 @@ async fn a_pods_life_is_in_it() -> Result<()> {
     told(at, "EndpointSlice", "update", "10.1.0.2 (pod b) removed: pod gone").await?;
     n.merge(Kind::Pod, "a", json!({"metadata": {"labels": {"app": "other"}}}))?;
     told(at, "EndpointSlice", "update", "10.1.0.1 (pod a) removed: no longer selected").await?;
-    Ok(())
+    eventually("the log has it too", async || {
+        ensure!(world.callsign.said().contains("10.1.0.1 (pod a) removed: no longer selected"));
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

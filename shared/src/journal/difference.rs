@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write as _};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
@@ -20,6 +21,9 @@ const MOST: usize = 20;
 
 /// The most keys of labels that are told of by name.
 const MOST_KEYS: usize = 5;
+
+/// How far the clock of the API server, which dates the writes of others in whole seconds, may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// How many endpoints an object lists, and how many of them the write added, removed and changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,9 +49,8 @@ pub struct Difference {
     pub why: String,
 }
 
-/// What differs between two forms of an object, and why. `edited` says that somebody else has written it since we last
-/// did.
-pub fn difference<T: Listing>(wrote: &Wrote<'_, T>, edited: bool) -> Difference {
+/// What differs between two forms of an object, and why. `edited`: it has been written since we last did, which was then.
+pub fn difference<T: Listing>(wrote: &Wrote<'_, T>, edited: Option<Timestamp>) -> Difference {
     let mut lines = Lines::default();
     about_the_object(wrote, edited, &mut lines);
     let (before, after) = (wrote.old.map(T::listed), wrote.new.map(T::listed));
@@ -138,12 +141,12 @@ fn who(listed: &Listed<'_>) -> String {
     }
 }
 
-fn about_the_object<T: Listing>(wrote: &Wrote<'_, T>, edited: bool, lines: &mut Lines) {
+fn about_the_object<T: Listing>(wrote: &Wrote<'_, T>, edited: Option<Timestamp>, lines: &mut Lines) {
     let service = wrote.view.service.as_deref();
-    if let (Some(old), true) = (wrote.old, edited) {
-        match old.foreign() {
+    if let (Some(old), Some(last)) = (wrote.old, edited) {
+        match old.foreign().filter(|foreign| foreign.at + SKEW >= last) {
             Some(foreign) => lines.push(format!("edited by {} at {}", foreign.manager, foreign.at)),
-            None => lines.push("edited by somebody else"),
+            None => lines.push("another replica has written it since"),
         }
     }
     match (wrote.old, wrote.new) {

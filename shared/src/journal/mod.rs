@@ -57,8 +57,16 @@ struct Ring {
     bytes: usize,
     /// The number of the newest entry.
     newest: u64,
-    /// The last entry of each object in the ring, and the version it led to.
-    last: HashMap<(&'static str, Key), (u64, ResourceVersion)>,
+    /// The last entry of each object in the ring.
+    last: HashMap<(&'static str, Key), Last>,
+}
+
+/// When an object was last written here.
+#[derive(Debug)]
+struct Last {
+    seq: u64,
+    version: ResourceVersion,
+    time: Timestamp,
 }
 
 /// One write of one object.
@@ -141,7 +149,8 @@ impl Journal {
         let known = (T::KIND, meta.key.clone());
         let edited = {
             let ring = self.ring.lock();
-            ring.last.get(&known).is_some_and(|(_, version)| *version != before) && !wrote.shadow
+            let last = ring.last.get(&known).filter(|last| last.version != before && !wrote.shadow);
+            last.map(|last| last.time)
         };
         let Difference { counts, why } = difference(wrote, edited);
         let after = match wrote.new {
@@ -178,7 +187,8 @@ impl Journal {
         if verb == "delete" {
             ring.last.remove(&known);
         } else if !entry.shadow {
-            ring.last.insert(known, (entry.seq, entry.after.clone()));
+            let last = Last { seq: entry.seq, version: entry.after.clone(), time: entry.time };
+            ring.last.insert(known, last);
         }
         ring.bytes += entry.size();
         ring.entries.push_back(Arc::new(entry));
@@ -215,7 +225,7 @@ impl Ring {
         self.bytes = self.bytes.saturating_sub(oldest.size());
         let key = Key { namespace: oldest.service.namespace.clone(), name: oldest.name.clone() };
         let object = (oldest.kind, key);
-        if self.last.get(&object).is_some_and(|(seq, _)| *seq == oldest.seq) {
+        if self.last.get(&object).is_some_and(|last| last.seq == oldest.seq) {
             self.last.remove(&object);
         }
     }

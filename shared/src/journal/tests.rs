@@ -169,17 +169,19 @@ fn an_edit_by_others_is_noticed_while_the_journal_remembers() {
     told(&journal, &view, None, Some(&with("1")));
     let ours = told(&journal, &view, Some(&with("1")), Some(&with("2")));
     assert_eq!(ours, [""; 0]);
-    let mut edited = with("5");
+    let by_another = told(&journal, &view, Some(&with("4")), Some(&with("5")));
+    assert_eq!(by_another, ["another replica has written it since"]);
+    let mut edited = with("6");
     edited.foreign = Some(Box::new(crate::object::ForeignWrites {
         manager: "kubectl-edit".into(),
-        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        at: "2200-01-01T00:00:00Z".parse().unwrap(),
         controller: None,
     }));
     edited.endpoints[0].target = None;
     assert_eq!(
-        told(&journal, &view, Some(&edited), Some(&with("6"))),
+        told(&journal, &view, Some(&edited), Some(&with("7"))),
         [
-            "edited by kubectl-edit at 2026-01-01T00:00:00Z",
+            "edited by kubectl-edit at 2200-01-01T00:00:00Z",
             "10.0.0.1 removed: no pod of the service",
             "10.0.0.1 (pod a) added: ready",
         ]
