@@ -162,7 +162,7 @@ fn body(random: &str) -> Value {
             "name": format!("{PREFIX}{random}"),
             "labels": {well_known::CANARY: "guard", "app.kubernetes.io/managed-by": "callsign"},
             "annotations": {
-                "callsign.dev/about": "Shows whether another controller makes endpoints. Callsign deletes it within a minute.",
+                "callsign.dev/about": "Shows whether another controller makes endpoints. Callsign deletes it again.",
             },
         },
         "spec": {
