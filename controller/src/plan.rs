@@ -12,6 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use callsign_shared::{
     Labels, ServiceView,
+    journal::Listing,
     name::Name,
     object::{Decode, Meta, OwnerReference, Service, TrafficDistribution, well_known},
 };
@@ -149,6 +150,30 @@ impl<T> Default for Plan<T> {
             if_service_selects: false,
             tally: Tally::default(),
         }
+    }
+}
+
+impl<T: Listing> Plan<T> {
+    /// What the plan amounts to now. Where a part of it was put off, only what is left of it adds and removes endpoints.
+    pub(crate) fn now(&self, put_off: bool) -> Tally {
+        let mut tally = self.tally;
+        if put_off {
+            (tally.added, tally.removed) = (0, 0);
+            for write in &self.writes {
+                let (old, new) = match write {
+                    Write::Create(new) => (None, Some(new)),
+                    Write::Update { current, new } => (Some(&**current), Some(new)),
+                    Write::Delete { current } => (Some(&**current), None),
+                };
+                let listed = |object: Option<&T>| -> BTreeSet<_> {
+                    object.iter().flat_map(|object| object.listed()).map(|listed| listed.address).collect()
+                };
+                let (old, new) = (listed(old), listed(new));
+                tally.added += new.difference(&old).count();
+                tally.removed += old.difference(&new).count();
+            }
+        }
+        tally
     }
 }
 

@@ -235,7 +235,7 @@ impl Syncer {
                 self.tell_difference::<T>(key, &plan);
                 return Verdict::Done(Rest::default());
             }
-            let (tally, writes) = (plan.tally, plan.writes.len());
+            let (tally, writes) = (plan.now(later.is_some()), plan.writes.len());
             if plan.writes.is_empty() {
                 self.metrics.carried_out::<T>(work, &tally, 0, begun);
                 return self.finish::<T>(key, false, later);
