@@ -450,6 +450,9 @@ impl Syncer {
         let mut hasher = fnv::FnvHasher::default();
         for write in &plan.writes {
             (write.verb(), &write.meta().key.name).hash(&mut hasher);
+            if let Write::Create(new) | Write::Update { new, .. } = write {
+                new.body().unwrap_or_default().hash(&mut hasher);
+            }
         }
         let shadow = Shadow { writes: plan.writes.len(), digest: hasher.finish() };
         let mut before = Shadow::default();
