@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use canary::is_canary;
 use canary::{Canary, Caught, NoCanary};
 use evidence::{Evidence, Finding, Hit};
+use proof::Manager;
 
 use crate::{
     ask::{Asker, NoAnswer},
@@ -50,6 +51,9 @@ use crate::{
 
 /// How long a canary is out where kube-controller-manager is not there.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
+
+/// A leader that cannot renew its Lease for so long ends (kube-controller-manager's `--leader-elect-renew-deadline`).
+const SILENT: Duration = Duration::from_secs(10);
 
 /// How often the index is looked at while a canary is out.
 const LOOK: Duration = Duration::from_millis(50);
@@ -107,6 +111,31 @@ enum Duty {
     Unknown,
     On,
     StandingDown,
+}
+
+/// kube-controller-manager's, whose Lease says that it runs. One that was stopped does not renew it.
+struct Silence {
+    manager: Manager,
+    since: Instant,
+    looked: Instant,
+}
+
+impl Silence {
+    /// Whether it has lasted long enough to be its end.
+    async fn is_over(&mut self, asker: &Asker) -> bool {
+        if self.looked.elapsed() >= Duration::from_secs(1) {
+            self.looked = Instant::now();
+            let now = proof::manager(asker).await;
+            if now != self.manager {
+                (self.manager, self.since) = (now, Instant::now());
+            }
+        }
+        match self.manager {
+            Manager::Gone => true,
+            Manager::Renewed(_) => self.since.elapsed() >= SILENT,
+            Manager::Unknown => false,
+        }
+    }
 }
 
 /// What a canary came to.
@@ -337,11 +366,14 @@ impl Guard {
             let state = self.state.lock();
             state.duty == Duty::StandingDown || state.evidence.is_fresh()
         };
-        let alone = !suspicious && !proof::controller_manager_runs(&self.asker).await;
+        let manager = proof::manager(&self.asker).await;
+        let alone = !suspicious && manager == Manager::Gone;
         let wait = if alone { SHORT_WAIT.min(self.config.wait) } else { self.config.wait };
+        let silence =
+            (!suspicious).then(|| Silence { manager, since: Instant::now(), looked: Instant::now() });
         match Canary::set_out(&self.asker, &self.config.namespace).await {
             Ok(canary) => {
-                let outcome = self.watch(&canary, wait, stop).await;
+                let outcome = self.watch(&canary, wait, silence, stop).await;
                 if let Err(error) = canary.take_back(&self.asker).await {
                     tracing::warn!(canary = %canary.key, %error, "cannot take back the canary; the next one will");
                 }
@@ -363,12 +395,26 @@ impl Guard {
 
     /// Looks for what others make for a canary. After `wait` without anything writing may begin, but the canary stays out
     /// for the whole time: a controller that is behind with its work is late.
-    async fn watch(&self, canary: &Canary, wait: Duration, stop: &CancellationToken) -> Outcome {
+    async fn watch(
+        &self,
+        canary: &Canary,
+        wait: Duration,
+        mut silence: Option<Silence>,
+        stop: &CancellationToken,
+    ) -> Outcome {
         let begun = Instant::now();
         for part in [wait, self.config.wait] {
             while begun.elapsed() < part {
                 if let Some(caught) = canary.seen(&self.index) {
                     return Outcome::Somebody(caught);
+                }
+                let long_enough = begun.elapsed() >= SHORT_WAIT;
+                if let Some(silent) = &mut silence
+                    && silent.is_over(&self.asker).await
+                    && long_enough
+                {
+                    silence = None;
+                    break;
                 }
                 if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                     return Outcome::Stopped;

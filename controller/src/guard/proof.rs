@@ -61,15 +61,33 @@ pub(crate) async fn keep(asker: &Asker, lease: &Key, alone: bool) -> Result<(), 
     Err(last)
 }
 
-/// Whether kube-controller-manager runs, as far as its Lease says. It does when that cannot be read.
-pub(crate) async fn controller_manager_runs(asker: &Asker) -> bool {
+/// Whether kube-controller-manager runs, as far as its Lease says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Manager {
+    /// It does not.
+    Gone,
+    /// It held the Lease not long ago, and renewed it last at this time.
+    Renewed(String),
+    /// The Lease cannot be read.
+    Unknown,
+}
+
+/// Looks at the Lease of kube-controller-manager.
+pub(crate) async fn manager(asker: &Asker) -> Manager {
     match asker
         .get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager")
         .await
     {
-        Ok(answer) if answer.status == StatusCode::NOT_FOUND => false,
-        Ok(answer) if answer.status.is_success() => answer.at.is_none_or(|now| is_held(&answer.json(), now)),
-        _ => true,
+        Ok(answer) if answer.status == StatusCode::NOT_FOUND => Manager::Gone,
+        Ok(answer) if answer.status.is_success() => {
+            let lease = answer.json();
+            if answer.at.is_some_and(|now| !is_held(&lease, now)) {
+                return Manager::Gone;
+            }
+            let renewed = lease.pointer("/spec/renewTime").and_then(Value::as_str);
+            renewed.map_or(Manager::Unknown, |time| Manager::Renewed(time.to_owned()))
+        }
+        _ => Manager::Unknown,
     }
 }
 
