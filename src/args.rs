@@ -164,7 +164,7 @@ pub(crate) struct ControllerArgs {
         value_parser = duration
     )]
     pub(crate) endpoint_updates_batch_period: Duration,
-    /// Changes of endpoints that are not ready may wait so long to be written with others, up to 5s while many Services
+    /// Changes of endpoints that are not ready may wait so long to be written with others, up to 6s while many Services
     /// change; 0 writes them at once
     #[arg(
         long,
