@@ -3,7 +3,7 @@
 //! | seen | means |
 //! |---|---|
 //! | kube-controller-manager wrote endpoints of ours after we began | its controller is on |
-//! | somebody changes what we put right, right after, five times in a minute | another controller that we do not know |
+//! | somebody changes what we put right, right after, fifteen times in a minute | another controller that we do not know |
 //! | a person edits an object | nothing: it is put right |
 //!
 //! Either is about one Service first: it is left alone. When it happens to three Services, all are.
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 const SERVICES: usize = 3;
 
 /// A fight is so many rounds within this time.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const ROUNDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A change this soon after ours is an answer to it.
@@ -258,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_fight_is_five_quick_rounds() {
+    fn a_fight_is_many_quick_rounds() {
         let second = Duration::from_secs(1);
         let mut evidence = Evidence::default();
-        assert_eq!(rounds(&mut evidence, "other", 5, second), [], "the first is no answer");
+        assert_eq!(rounds(&mut evidence, "other", 15, second), [], "the first is no answer");
         let mut evidence = Evidence::default();
-        let found = rounds(&mut evidence, "other", 6, second);
+        let found = rounds(&mut evidence, "other", 16, second);
         assert!(matches!(found.as_slice(), [Finding::Service(Hit { fight: true, .. })]), "{found:?}");
         assert_eq!(evidence.nobody(Instant::now()), [] as [Key; 0], "a truce");
         assert_eq!(evidence.nobody(Instant::now() + 2 * TRUCE), [key("a")]);
         for (manager, apart) in [("kubectl-edit", second), ("other", 6 * second)] {
-            assert_eq!(rounds(&mut Evidence::default(), manager, 20, apart), [], "{manager}");
+            assert_eq!(rounds(&mut Evidence::default(), manager, 40, apart), [], "{manager}");
         }
         // Our own updates of what somebody once wrote are no answers.
         let mut evidence = Evidence::default();
