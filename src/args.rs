@@ -155,6 +155,15 @@ pub(crate) struct ControllerArgs {
         value_parser = duration
     )]
     pub(crate) endpointslice_updates_batch_period: Duration,
+    /// The same for slices that are mirrored from hand-written Endpoints
+    #[arg(
+        long,
+        default_value = "0",
+        env = "CALLSIGN_MIRRORING_ENDPOINTSLICE_UPDATES_BATCH_PERIOD",
+        value_name = "DURATION",
+        value_parser = duration
+    )]
+    pub(crate) mirroring_endpointslice_updates_batch_period: Duration,
     /// The same for its Endpoints
     #[arg(
         long,

@@ -79,6 +79,7 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
             EndpointsWritten::Off => EndpointsMode::Off,
         },
         slices_batch_period: args.endpointslice_updates_batch_period,
+        mirror_batch_period: args.mirroring_endpointslice_updates_batch_period,
         endpoints_batch_period: args.endpoint_updates_batch_period,
         patience: Patience {
             calm: args.unready_updates_delay,

@@ -18,7 +18,7 @@ use std::{
 };
 
 use callsign_shared::{
-    Index, Journal, Key, Name,
+    Index, Journal, Key, Name, ServiceView,
     index::{ChangeKey, Feed, Interest, Urgency},
     object::{EndpointSlice, Endpoints},
 };
@@ -35,7 +35,7 @@ use crate::{
     guard::{self, Guard},
     metrics::Metrics,
     pace::{Churn, Patience},
-    plan::{Limits, Part},
+    plan::{Limits, Part, Role},
     queue::{Class, Lease, Queue},
     slices::Zones,
     sync::{Syncer, Verdict},
@@ -61,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// After a write of slices, changes of the same Service within this time are written together.
     pub slices_batch_period: Duration,
+    /// The same for slices that are mirrored from Endpoints.
+    pub mirror_batch_period: Duration,
     /// The same for Endpoints.
     pub endpoints_batch_period: Duration,
     /// How long changes that make no difference to traffic may wait for others.
@@ -107,6 +109,7 @@ impl Default for Config {
             workers: 16,
             limits: Limits::default(),
             slices_batch_period: Duration::ZERO,
+            mirror_batch_period: Duration::ZERO,
             endpoints_batch_period: Duration::ZERO,
             patience: Patience::default(),
             event_after: None,
@@ -118,9 +121,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The time within which changes of a part are written together.
-    pub(crate) fn batch_period(&self, part: Part) -> Duration {
+    /// The time within which changes of a part of a Service are written together.
+    pub(crate) fn batch_period(&self, part: Part, view: Option<&ServiceView>) -> Duration {
+        let mirrored = view.is_some_and(|view| matches!(Role::of(view), Role::Manual(_)));
         match part {
+            Part::Slices if mirrored => self.mirror_batch_period,
             Part::Slices => self.slices_batch_period,
             Part::Endpoints => self.endpoints_batch_period,
         }

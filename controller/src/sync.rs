@@ -427,18 +427,20 @@ impl Syncer {
     /// Everything that had to be written is. `later` is when to look at what was put off.
     fn finish<T: Synced>(&self, key: &Key, wrote: bool, later: Option<Duration>) -> Verdict {
         let mut rest = Rest { work_after: later, ..Rest::default() };
+        let view = self.index.view(key);
         if let Some(mut state) = self.states.get_mut(key) {
             let (trigger, part) = T::state(&mut state);
             if wrote || later.is_none() {
                 trigger.written(T::PART);
             }
             if wrote {
-                rest.quiet = self.config.batch_period(T::PART).max(part.pace.wrote(Instant::now(), T::GAPS));
+                let period = self.config.batch_period(T::PART, view.as_deref());
+                rest.quiet = period.max(part.pace.wrote(Instant::now(), T::GAPS));
             }
             rest.look_again = (!part.overlay.is_empty()).then_some(LIFETIME);
         }
         self.look::<T>(key);
-        if self.index.view(key).is_none() {
+        if view.is_none() {
             self.states.remove_if(key, |_, state| {
                 state.slices.overlay.is_empty() && state.endpoints.overlay.is_empty()
             });

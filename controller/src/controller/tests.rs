@@ -350,6 +350,32 @@ async fn changes_within_the_batch_period_are_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn mirrored_slices_have_a_batch_period_of_their_own() {
+    let cluster = Cluster::default();
+    let mut manual = service("n", "web");
+    manual["spec"].as_object_mut().unwrap().remove("selector");
+    cluster.apply(manual);
+    let listed = |number: u8| {
+        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "n"},
+               "subsets": [{"addresses": [{"ip": format!("10.0.3.{number}")}], "ports": [{"port": 80}]}]})
+    };
+    cluster.apply(listed(0));
+    let config = Config { mirror_batch_period: Duration::from_millis(500), ..Config::default() };
+    let running = Running::start(config, cluster);
+    running.settle().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.api.calls();
+    for number in 1..=20 {
+        running.cluster.apply(listed(number));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.settle().await;
+    assert_eq!(running.listed(), ["10.0.3.20"]);
+    assert_eq!(running.api.writes(), ["update EndpointSlice", "update EndpointSlice"]);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_changes_renews_auto_hints() {
     let cluster = Cluster::default();
     for zone in ["a", "b"] {
