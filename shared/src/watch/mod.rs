@@ -185,13 +185,16 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
         }
     }
 
-    /// Waits until there is a reason to list anew: the last list is not believed, or somebody doubts what is known.
+    /// Waits until there is a reason to list anew: the last list is not believed, or somebody doubts what is known. A list
+    /// that is under way is not cut short: it may take longer than others wait before they doubt again.
     async fn doubted(&self) {
+        if self.listed.is_some() {
+            return std::future::pending().await;
+        }
         let again = async {
             match &self.doubt {
-                // A list that is under way is not cut short.
-                Some(doubt) if self.listed.is_none() => tokio::time::sleep_until(doubt.again).await,
-                _ => std::future::pending().await,
+                Some(doubt) => tokio::time::sleep_until(doubt.again).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -319,4 +322,35 @@ fn describe(error: &watcher::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// A list may take longer than whoever doubts what is known waits before asking again.
+    #[tokio::test]
+    async fn a_list_that_is_under_way_is_not_cut_short() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let index = Arc::new(Index::new());
+        let mut watch = Watch::<Pod> {
+            api: Api::all(Client::try_from(config).unwrap()),
+            index: Arc::clone(&index),
+            progress: SyncState::default().add(Pod::PLURAL),
+            listed: None,
+            doubt: None,
+            bad: HashMap::new(),
+        };
+        let is_doubted = |watch: &Watch<Pod>| watch.doubted().now_or_never().is_some();
+        assert!(!is_doubted(&watch));
+        index.doubt::<Pod>();
+        assert!(is_doubted(&watch));
+        watch.take(Event::Init);
+        index.doubt::<Pod>();
+        assert!(!is_doubted(&watch));
+        watch.take(Event::InitDone);
+        assert!(is_doubted(&watch), "a later list may tell more");
+    }
 }
