@@ -1,40 +1,45 @@
 //! Minor writes: those that change nothing for traffic, and so may wait for one that does ([`pace`](crate::pace)).
 //!
-//! A write is minor if all it changes is endpoints that are not ready before and after, while the Service has ready ones.
-//! Where it has none, proxies fall back to endpoints that are terminating, and people look for those that do not become
-//! ready: then nothing is minor. Labels, ports, owners, hints and the like are never minor, nor is a Service's first
-//! object of a kind.
+//! A write is minor if all it changes is endpoints that are not ready before and after, while the Service has ready ones
+//! under the same ports. Where it has none, proxies fall back to endpoints that are terminating but still serve, and people
+//! look for those that do not become ready: then nothing is minor. Where nodes send traffic to their own endpoints only,
+//! each of them falls back by itself, and what still serves counts like what is ready (KEP-1669). Labels, ports, owners,
+//! hints and the like are never minor, nor is a Service's first object of a kind.
 
 use callsign_shared::{
     Labels, ServiceView,
-    object::{AddressType, EndpointSlice, Endpoints, EndpointsAddress, Family, well_known},
+    object::{
+        AddressType, EndpointPort, EndpointSlice, Endpoints, EndpointsAddress, Family, SliceEndpoint,
+        well_known,
+    },
 };
 
 use crate::plan::{Role, Write};
 
 /// Whether a write of a slice may wait.
 pub fn slice(write: &Write<EndpointSlice>, view: &ServiceView) -> bool {
-    let Role::Selecting(_) = Role::of(view) else { return false };
-    let ready = |slice: &EndpointSlice| slice.endpoints.iter().any(|endpoint| endpoint.is_ready());
+    let Role::Selecting(service) = Role::of(view) else { return false };
+    let usable = |endpoint: &&SliceEndpoint| {
+        endpoint.is_ready() || service.local && endpoint.conditions.serving == Some(true)
+    };
+    let has_usable = |slice: &EndpointSlice| slice.endpoints.iter().any(|endpoint| usable(&endpoint));
     let (object, minor) = match write {
         // Without endpoints it is the one that says that there are none.
         Write::Create(new) => {
             let first = !view.slices.iter().any(|slice| is_sibling(slice, new));
-            (new, !first && !new.endpoints.is_empty() && !ready(new))
+            (new, !first && !new.endpoints.is_empty() && !has_usable(new))
         }
         Write::Update { current, new } => {
-            let usable = |slice: &'_ EndpointSlice| -> Vec<_> {
-                slice.endpoints.iter().filter(|endpoint| endpoint.is_ready()).cloned().collect()
-            };
             let same_around = current.meta.labels == new.meta.labels
                 && same_but_trigger(&current.annotations, &new.annotations)
                 && (&current.owners, &current.finalizers) == (&new.owners, &new.finalizers)
                 && current.ports == new.ports;
-            (new, same_around && usable(current) == usable(new))
+            let (before, after) = (current.endpoints.iter(), new.endpoints.iter());
+            (new, same_around && before.filter(usable).eq(after.filter(usable)))
         }
         Write::Delete { current } => {
             let last = view.slices.iter().filter(|slice| is_sibling(slice, current)).count() <= 1;
-            (&**current, !last && !ready(current))
+            (&**current, !last && !has_usable(current))
         }
     };
     let family = match object.address_type {
@@ -42,7 +47,9 @@ pub fn slice(write: &Write<EndpointSlice>, view: &ServiceView) -> bool {
         AddressType::V6 => Family::V6,
         AddressType::Fqdn | AddressType::Other => return false,
     };
-    minor && view.members.iter().any(|member| member.answers(family))
+    let others = || view.members.iter().filter(|member| member.answers(family));
+    let under = |port: &EndpointPort| others().any(|other| other.ports.iter().any(|p| p.name == port.name));
+    minor && others().next().is_some() && object.ports.iter().flatten().all(under)
 }
 
 /// Whether a write of the Endpoints may wait.
@@ -136,5 +143,52 @@ mod tests {
             cluster.apply(service);
         };
         assert_eq!(verdicts(ready(), labelled), (vec![false], vec![false]), "labels");
+    }
+
+    /// Verdicts about slices only, of a Service, its pods, and `change`.
+    fn slice_verdicts(service: Value, pods: [Value; 2], change: Value) -> Vec<bool> {
+        let cluster = Cluster::default();
+        cluster.apply(node("node-a", "zone-a"));
+        cluster.apply(service);
+        pods.into_iter().for_each(|pod| cluster.apply(pod));
+        cluster.settle(Limits::default());
+        cluster.apply(change);
+        let view = cluster.view("n", "web");
+        let (slices, _) = cluster.plan(&view, Limits::default());
+        slices.writes.iter().map(|write| slice(write, &view)).collect()
+    }
+
+    fn terminating(serving: bool) -> Value {
+        let mut pod = if serving { pod("n", "b", "web", "10.0.0.2") } else { unready("b", "10.0.0.2") };
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        pod
+    }
+
+    #[test]
+    fn where_nodes_send_to_their_own_what_still_serves_counts() {
+        for (policy, minor) in [("Cluster", true), ("Local", false)] {
+            let mut service = service("n", "web");
+            service["spec"]["externalTrafficPolicy"] = json!(policy);
+            let pods = [pod("n", "a", "web", "10.0.0.1"), terminating(true)];
+            assert_eq!(slice_verdicts(service, pods, terminating(false)), [minor], "{policy}");
+        }
+    }
+
+    #[test]
+    fn what_is_ready_under_another_port_does_not_count() {
+        let with_port = |mut pod: Value, port: &str| {
+            let port = json!({"name": port, "containerPort": 80});
+            pod["spec"]["containers"] = json!([{"name": "c", "ports": [port]}]);
+            pod
+        };
+        let mut service = service("n", "web");
+        let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": name});
+        service["spec"]["ports"] = json!([port("a", 1), port("b", 2)]);
+        for (name, minor) in [("a", true), ("b", false)] {
+            let ready = with_port(pod("n", "a", "web", "10.0.0.1"), "a");
+            let pods = [ready, with_port(terminating(true), name)];
+            let verdicts = slice_verdicts(service.clone(), pods, with_port(terminating(false), name));
+            assert_eq!(verdicts, [minor], "{name}");
+        }
     }
 }

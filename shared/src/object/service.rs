@@ -31,6 +31,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// `spec.internalTrafficPolicy` or `spec.externalTrafficPolicy` is `Local`: nodes send traffic to their own endpoints.
+    pub local: bool,
     /// `spec.externalName`, as written.
     pub external_name: Name,
     /// `spec.trafficDistribution`.
@@ -170,6 +172,10 @@ struct Spec {
     #[serde(default, deserialize_with = "null_is_default")]
     publish_not_ready_addresses: bool,
     #[serde(default, deserialize_with = "null_is_default")]
+    internal_traffic_policy: CompactString,
+    #[serde(default, deserialize_with = "null_is_default")]
+    external_traffic_policy: CompactString,
+    #[serde(default, deserialize_with = "null_is_default")]
     external_name: Name,
     #[serde(default, deserialize_with = "null_is_default")]
     traffic_distribution: CompactString,
@@ -226,6 +232,9 @@ impl Decode for Service {
             families: wire.spec.ip_families,
             ports: wire.spec.ports.into_iter().map(ServicePort::from).collect(),
             publish_not_ready: wire.spec.publish_not_ready_addresses,
+            local: [&wire.spec.internal_traffic_policy, &wire.spec.external_traffic_policy]
+                .into_iter()
+                .any(|policy| policy == "Local"),
             external_name: wire.spec.external_name,
             traffic_distribution: match wire.spec.traffic_distribution.as_str() {
                 "" => None,
@@ -289,6 +298,13 @@ mod tests {
     fn an_empty_selector_is_none() {
         assert!(!service(r#"{"selector":{}}"#).selects());
         assert!(!service(r#"{"selector":{"a":"b"},"type":"ExternalName"}"#).selects());
+    }
+
+    #[test]
+    fn either_policy_keeps_traffic_local() {
+        assert!(service(r#"{"internalTrafficPolicy":"Local"}"#).local);
+        assert!(service(r#"{"internalTrafficPolicy":"Cluster","externalTrafficPolicy":"Local"}"#).local);
+        assert!(!service(r#"{"internalTrafficPolicy":"Cluster"}"#).local && !service("{}").local);
     }
 
     #[test]
