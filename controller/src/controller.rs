@@ -377,6 +377,9 @@ impl Inner {
     }
 
     async fn work_on(&self, lease: Lease<Task>, stop: &CancellationToken) {
+        if let Some(left) = self.syncer.gather(&lease) {
+            return lease.wait(left);
+        }
         let part = lease.key.part;
         let work = self.syncer.metrics.begin(&lease);
         let verdict = match part {
@@ -387,7 +390,6 @@ impl Inner {
         drop(work);
         match verdict {
             Verdict::Done(rest) => lease.done(rest),
-            Verdict::Wait(left) => lease.wait(left),
             Verdict::Retry { pause } => {
                 lease.retry(pause);
             }

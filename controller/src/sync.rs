@@ -71,8 +71,6 @@ struct Shadow {
 pub(crate) enum Verdict {
     /// Nothing differs, or nothing that has to be written now.
     Done(Rest),
-    /// Not yet: a change that is to be written together with this one may come within this time.
-    Wait(Duration),
     /// Try again.
     Retry {
         /// The pause that the API server asked for.
@@ -212,15 +210,20 @@ enum Halt {
 }
 
 impl Syncer {
+    /// How long a change is to wait for one that may come and be written together with it.
+    pub(crate) fn gather(&self, work: &Lease<Task>) -> Option<Duration> {
+        let gaps = match work.key.part {
+            Part::Slices => <EndpointSlice as Synced>::GAPS,
+            Part::Endpoints => <Endpoints as Synced>::GAPS,
+        };
+        let waits = matches!(work.class, Class::Addition | Class::Endpoints) && work.failures == 0;
+        let now = Instant::now();
+        let left = waits.then(|| self.churn.gather(now, gaps).checked_sub(now - work.since)).flatten();
+        left.filter(|left| !left.is_zero())
+    }
+
     /// Brings one part of one Service to what it should be.
     pub(crate) async fn sync<T: Synced>(&self, work: &Lease<Task>, stop: &CancellationToken) -> Verdict {
-        if matches!(work.class, Class::Addition | Class::Endpoints) && work.failures == 0 {
-            let now = Instant::now();
-            let gather = self.churn.gather(now, T::GAPS);
-            if let Some(left) = gather.checked_sub(now - work.since).filter(|left| !left.is_zero()) {
-                return Verdict::Wait(left);
-            }
-        }
         let begun = Instant::now();
         let key = &work.key.key;
         for _ in 0..ROUNDS {
@@ -247,7 +250,12 @@ impl Syncer {
                 // The gate is closed now: whoever takes the key next plans anew.
                 return Verdict::Retry { pause: None };
             }
-            match self.carry_out::<T>(work, plan, stop).await {
+            let mut done = 0;
+            let result = self.carry_out::<T>(work, &plan, &mut done, stop).await;
+            if let Some(fuse) = &self.fuse {
+                fuse.carried_out(T::PART, &plan.writes, done);
+            }
+            match result {
                 Ok(()) => {
                     self.metrics.carried_out::<T>(work, &tally, writes, begun);
                     return self.finish::<T>(key, true, later);
@@ -344,10 +352,12 @@ impl Syncer {
         ending()
     }
 
+    /// Makes the writes of a plan, and counts those that are `done`, or may be.
     async fn carry_out<T: Synced>(
         &self,
         work: &Lease<Task>,
-        plan: Plan<T>,
+        plan: &Plan<T>,
+        done: &mut usize,
         stop: &CancellationToken,
     ) -> Result<(), Halt> {
         let key = &work.key.key;
@@ -367,15 +377,18 @@ impl Syncer {
                 Err(failure) => return Err(tell(work, "Service", "read", &key.name, failure)),
             }
         }
-        for write in plan.writes {
+        for write in &plan.writes {
             if stop.is_cancelled() {
                 return Err(Halt::Stopped);
             }
             let begun = Instant::now();
-            let outcome = self.writer.write(&write).await;
-            self.metrics.wrote(&write, &outcome, begun);
-            self.record(key, &write, &outcome);
-            match (outcome, &write) {
+            let outcome = self.writer.write(write).await;
+            self.metrics.wrote(write, &outcome, begun);
+            self.record(key, write, &outcome);
+            if matches!(outcome, Ok(_) | Err(Failure::Silent { .. })) {
+                *done += 1;
+            }
+            match (outcome, write) {
                 (Ok(Outcome::Written(object)), _) => {
                     if T::PART == Part::Slices {
                         self.churn.wrote(Instant::now());
@@ -390,7 +403,7 @@ impl Syncer {
                 (Ok(Outcome::Dropped), _) => return Err(Halt::Dropped),
                 (Err(Failure::Conflict | Failure::AlreadyExists), _)
                 | (Err(Failure::NotFound), Write::Update { .. }) => {
-                    return Err(self.read_again::<T>(work, &write).await);
+                    return Err(self.read_again::<T>(work, write).await);
                 }
                 (Err(failure), write) => {
                     return Err(tell(work, T::KIND, write.verb(), &write.meta().key.name, failure));
@@ -434,6 +447,9 @@ impl Syncer {
                 trigger.written(T::PART);
             }
             if wrote {
+                if later.is_none() {
+                    part.pace.nothing_minor();
+                }
                 let period = self.config.batch_period(T::PART, view.as_deref());
                 rest.quiet = period.max(part.pace.wrote(Instant::now(), T::GAPS));
             }

@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use callsign_shared::index::Urgency;
+use tokio::time::Instant;
+
 use super::{Config, Controller, EndpointsMode, Gate, Limits, Mode};
-use crate::testing::{Api, Cluster, Fault, node, pod, service};
+use crate::{
+    pace::Patience,
+    testing::{Api, Cluster, Fault, node, pod, service},
+};
 
 struct Running {
     cluster: Arc<Cluster>,
@@ -483,8 +489,9 @@ fn delayed_no_more(cluster: &Cluster) {
     cluster.deliver();
 }
 
-/// 400 Services whose pod turns ready at once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// 400 Services whose pod turns ready at once. The time is that of the requests and of every wait in between, and the same
+/// on any machine: what computing takes is not in it.
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_written_within_a_moment() {
     let cluster = Cluster::default();
     cluster.apply(node("node-a", "zone-a"));
@@ -502,7 +509,7 @@ async fn a_burst_is_written_within_a_moment() {
     let running = Running::start_slow(Config::default(), cluster, Duration::from_millis(2));
     running.settle().await;
     assert_eq!(running.api.writes().len(), 800);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     for number in 0..400 {
         running.cluster.apply(unready(number, "True"));
     }
@@ -510,8 +517,8 @@ async fn a_burst_is_written_within_a_moment() {
     let took = begun.elapsed();
     assert_eq!(running.api.writes().len(), 800, "one for each object");
     assert!(running.cluster.all("EndpointSlice").iter().all(ready));
-    // 800 writes of 2 ms, 16 at a time, are 0.1 s; the bound leaves room for a busy machine.
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    // 800 writes of 2 ms, 16 at a time, are 0.1 s. A timer may be a millisecond late, each time.
+    assert!(took < Duration::from_millis(250), "{took:?}");
     running.end().await;
 }
 
@@ -540,5 +547,98 @@ async fn after_a_pause_the_most_urgent_goes_first() {
     let calls = running.api.calls();
     assert!(calls.first().is_some_and(|call| call.name.starts_with("web-")), "{calls:?}");
     assert_eq!(refused.iter().chain(&calls).filter(|call| call.code == 200).count(), 5);
+    running.end().await;
+}
+
+/// Waiting for the old endpoint that a new one replaces is no failure and no second look.
+#[tokio::test(start_paused = true)]
+async fn additions_that_wait_are_no_failures() {
+    let cluster = Cluster::default();
+    cluster.apply(node("node-a", "zone-a"));
+    for number in 0..40 {
+        cluster.apply(service("n", &format!("s{number}")));
+    }
+    let running = Running::start(Config { endpoints: EndpointsMode::Off, ..Config::default() }, cluster);
+    running.settle().await;
+    for round in 0..10 {
+        for number in 0..40 {
+            let name = format!("s{number}");
+            running.cluster.apply(pod("n", &format!("p{number}-{round}"), &name, "10.0.0.1"));
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+    running.settle().await;
+    let before = running.metrics();
+    // Times in the feed are the machine's, which does not jump with the test's.
+    running.controller.0.push([Key::new("n", "s0")], Urgency::Addition, Instant::now());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!running.controller.idle(), "it waits");
+    let counts = |metrics: &str| -> Vec<String> {
+        let of_syncs =
+            |line: &&str| line.contains("syncs") || line.contains("change_to_dequeue_seconds_count");
+        metrics.lines().filter(of_syncs).map(str::to_owned).collect()
+    };
+    assert_eq!(counts(&running.metrics()), counts(&before));
+    running.settle().await;
+    let metrics = running.metrics();
+    assert!(metrics.contains("endpoint_slice_controller_syncs{result=\"success\"}"), "{metrics}");
+    for line in ["endpoint_slice_controller_syncs{result=\"error\"}", "result=\"retry\""] {
+        assert!(!metrics.contains(line), "{line} is in\n{metrics}");
+    }
+    assert!(metrics.contains("workqueue_retries_total{name=\"endpoint_slice\"} 0\n"), "{metrics}");
+    running.end().await;
+}
+
+/// What is tried again is taken away once, and what is refused is not taken away.
+#[tokio::test(start_paused = true)]
+async fn failures_do_not_blow_the_fuse() {
+    let cluster = Cluster::default();
+    cluster.apply(node("node-a", "zone-a"));
+    let of = |number: usize, ready: &str| {
+        let name = format!("s{number}");
+        let mut pod = pod("n", &format!("p{number}"), &name, &format!("10.0.0.{number}"));
+        pod["status"]["conditions"][0]["status"] = json!(ready);
+        pod
+    };
+    for number in 0..200 {
+        cluster.apply(service("n", &format!("s{number}")));
+        cluster.apply(of(number, "True"));
+    }
+    let config = Config { removal_fuse: 50, endpoints: EndpointsMode::Off, ..Config::default() };
+    let running = Running::start(config, cluster);
+    running.settle().await;
+    let broken = Fault::Answer(500, vec![], json!({"message": "broken"}));
+    running.api.fail_next(std::iter::repeat_n(broken, 180));
+    for number in 0..60 {
+        running.cluster.apply(of(number, "False"));
+    }
+    running.settle().await;
+    let metrics = running.metrics();
+    assert!(metrics.contains("callsign_controller_fuse_trips_total 0\n"), "{metrics}");
+    running.end().await;
+}
+
+/// Minor changes that never cease are written once each time their patience is over, not with each batch from then on.
+#[tokio::test(start_paused = true)]
+async fn minor_changes_wait_again_after_each_write() {
+    let config = Config {
+        slices_batch_period: Duration::from_millis(500),
+        patience: Patience { calm: Duration::from_secs(2), churning: Duration::from_secs(6) },
+        endpoints: EndpointsMode::Off,
+        ..Config::default()
+    };
+    let running = Running::start(config, cluster());
+    running.settle().await;
+    running.api.calls();
+    for number in 1..=80 {
+        let mut unready = pod("n", &format!("p{number}"), "web", &format!("10.0.2.{number}"));
+        unready["status"]["conditions"][0]["status"] = json!("False");
+        running.cluster.apply(unready);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    running.settle().await;
+    assert_eq!(running.listed().len(), 81);
+    let writes = running.api.writes().len();
+    assert!((3..=5).contains(&writes), "{writes} writes in ten seconds");
     running.end().await;
 }

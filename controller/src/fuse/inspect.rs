@@ -20,11 +20,11 @@ use serde::Deserialize;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fuse, Ready, agrees, swing};
+use super::{Fuse, Ready, Swing, agrees, swing};
 use crate::{
     ask::{Asker, NoAnswer},
     gate::{Gate, Holder},
-    plan::{Part, Plan},
+    plan::{Part, Plan, Write},
 };
 
 /// Objects of one page.
@@ -103,7 +103,7 @@ impl Inspector {
     /// Whether a plan may be carried out. If not, the gate is closed.
     pub(crate) fn admits<T: Ready>(&self, part: Part, plan: &Plan<T>) -> bool {
         let count = || self.index.views().iter().map(|view| T::ready_in(view)).sum();
-        if self.fuse.lock().admits(part, swing(plan), Instant::now(), count) {
+        if self.fuse.lock().admits(part, swing(&plan.writes), Instant::now(), count) {
             return true;
         }
         if self.gate.reason(Holder::Fuse).is_none() {
@@ -116,6 +116,18 @@ impl Inspector {
         }
         self.blew.notify_one();
         false
+    }
+
+    /// An admitted plan of these writes is carried out, as far as the first `done` of them: what was not taken away is not
+    /// counted, and what was added is.
+    pub(crate) fn carried_out<T: Ready>(&self, part: Part, writes: &[Write<T>], done: usize) {
+        let rest = writes.get(done..).unwrap_or_default();
+        let back = match (swing(writes), swing(rest)) {
+            (Swing::Down(_), Swing::Down(kept)) => kept,
+            (Swing::Up(gained), _) if rest.is_empty() => gained,
+            _ => 0,
+        };
+        self.fuse.lock().give_back(part, back);
     }
 
     /// Looks at the cluster whenever the fuse has blown, until `stop`.

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 pub(crate) use inspect::Inspector;
 
-use crate::plan::{Part, Plan, Write};
+use crate::plan::{Part, Write};
 
 /// Plans of this time are taken together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -102,10 +102,10 @@ impl Ready for Endpoints {
     }
 }
 
-/// What a plan does, what it moves from one object to another not counted.
-pub(crate) fn swing<T: Ready>(plan: &Plan<T>) -> Swing {
+/// What writes do, what they move from one object to another not counted.
+pub(crate) fn swing<T: Ready>(writes: &[Write<T>]) -> Swing {
     let (mut before, mut after) = (0, 0);
-    for write in &plan.writes {
+    for write in writes {
         match write {
             Write::Create(new) => after += new.ready(),
             Write::Update { current, new } => {
@@ -166,16 +166,10 @@ impl Fuse {
     /// Whether a plan may be carried out that does this. `all` counts the ready endpoints there are in the cluster before
     /// that. False when the fuse blows.
     pub fn admits(&mut self, part: Part, swing: Swing, now: Instant, all: impl FnOnce() -> usize) -> bool {
+        let Swing::Down(lost) = swing else { return true };
         let window = match part {
             Part::Slices => &mut self.slices,
             Part::Endpoints => &mut self.endpoints,
-        };
-        let lost = match swing {
-            Swing::Down(lost) => lost,
-            Swing::Up(gained) => {
-                window.give_back(gained);
-                return true;
-            }
         };
         if self.excused.is_some_and(|until| now < until) {
             return true;
@@ -198,6 +192,14 @@ impl Fuse {
         }
         window.take_away(lost, now);
         true
+    }
+
+    /// So many were added, or not taken away though that was admitted.
+    pub fn give_back(&mut self, part: Part, gained: usize) {
+        match part {
+            Part::Slices => self.slices.give_back(gained),
+            Part::Endpoints => self.endpoints.give_back(gained),
+        }
     }
 
     /// The index was compared with the cluster and is right: what it says may be done.
@@ -254,8 +256,9 @@ mod tests {
         for _ in 0..1000 {
             assert!(fuse.admits(Part::Slices, Swing::Down(50), now, || 100));
             assert!(fuse.admits(Part::Slices, Swing::Up(50), now, || 100));
+            fuse.give_back(Part::Slices, 50);
         }
-        assert!(fuse.admits(Part::Slices, Swing::Up(5000), now, || 100));
+        fuse.give_back(Part::Slices, 5000);
         assert!(!fuse.admits(Part::Slices, Swing::Down(100), now, || 300), "there is no credit");
     }
 
