@@ -445,6 +445,8 @@ impl Syncer {
             let (trigger, part) = T::state(&mut state);
             if wrote || later.is_none() {
                 trigger.written(T::PART);
+            } else {
+                trigger.put_off(T::PART);
             }
             if wrote {
                 if later.is_none() {

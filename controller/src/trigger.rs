@@ -7,7 +7,9 @@
 //! its creation. When nothing moved there is no time, and a write removes the annotation.
 //!
 //! Upstream forgets a time when it has been computed once, also when the write then failed. Here it is kept until the
-//! change is [`written`](Trigger::written), for slices and for Endpoints each.
+//! change is [`written`](Trigger::written), for slices and for Endpoints each. The time of what was
+//! [put off](Trigger::put_off) is that of its own write only: what is written sooner, with a change that could not wait, has
+//! the time of that change.
 
 use callsign_shared::{Name, ServiceView, object::Stamp};
 use jiff::Timestamp;
@@ -21,8 +23,15 @@ pub struct Trigger {
     /// In the order of the pods' names, as members are.
     pods: Box<[(Name, Stamp)]>,
     known: bool,
-    slices: Option<Stamp>,
-    endpoints: Option<Stamp>,
+    slices: Pending,
+    endpoints: Pending,
+}
+
+/// Times that are not written yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pending {
+    due: Option<Stamp>,
+    put_off: Option<Stamp>,
 }
 
 impl Trigger {
@@ -30,18 +39,25 @@ impl Trigger {
     pub fn look(&mut self, view: &ServiceView, part: Part) -> Option<Timestamp> {
         if let Some(moved) = self.moved(view) {
             for pending in [&mut self.slices, &mut self.endpoints] {
-                *pending = Some(pending.map_or(moved, |known| known.min(moved)));
+                pending.due = earliest(pending.due, Some(moved));
             }
         }
-        self.pending(part).map(Timestamp::from)
+        let pending = self.pending(part);
+        pending.due.or(pending.put_off).map(Timestamp::from)
+    }
+
+    /// Everything of `part` that has to be written is, and nothing was: what moved is what was put off.
+    pub fn put_off(&mut self, part: Part) {
+        let pending = self.pending(part);
+        pending.put_off = earliest(pending.put_off, pending.due.take());
     }
 
     /// Everything of `part` is as it should be.
     pub fn written(&mut self, part: Part) {
-        *self.pending(part) = None;
+        *self.pending(part) = Pending::default();
     }
 
-    fn pending(&mut self, part: Part) -> &mut Option<Stamp> {
+    fn pending(&mut self, part: Part) -> &mut Pending {
         match part {
             Part::Slices => &mut self.slices,
             Part::Endpoints => &mut self.endpoints,
@@ -67,6 +83,10 @@ impl Trigger {
         self.service = created;
         if std::mem::replace(&mut self.known, true) { moved } else { created }
     }
+}
+
+fn earliest(one: Option<Stamp>, other: Option<Stamp>) -> Option<Stamp> {
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]
@@ -145,5 +165,23 @@ mod tests {
         trigger.written(Part::Slices);
         assert_eq!(trigger.look(&view(10, &[("a", 20), ("b", 30)]), Part::Slices), None);
         assert_eq!(trigger.look(&view(10, &[("a", 20), ("b", 30)]), Part::Endpoints), Some(at(20)));
+    }
+
+    #[test]
+    fn what_was_put_off_makes_no_later_change_older() {
+        let mut trigger = Trigger::default();
+        sync(&mut trigger, &view(10, &[]));
+        let look = |trigger: &mut Trigger, since| {
+            trigger.look(&view(10, &[("a", since)]), Part::Slices).map(Timestamp::as_second)
+        };
+        for since in [20, 22] {
+            look(&mut trigger, since);
+            trigger.put_off(Part::Slices);
+        }
+        assert_eq!(look(&mut trigger.clone(), 22), Some(20), "written by itself in the end");
+        assert_eq!(look(&mut trigger, 30), Some(30), "the pod turned ready");
+        assert_eq!(look(&mut trigger, 30), Some(30), "the write failed");
+        trigger.written(Part::Slices);
+        assert_eq!(look(&mut trigger, 30), None);
     }
 }

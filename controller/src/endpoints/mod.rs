@@ -71,7 +71,8 @@ fn is_of_pods(endpoints: &Endpoints) -> bool {
     addresses.all(of_pod)
 }
 
-fn is_managed(endpoints: &Endpoints) -> bool {
+/// Whether it is labelled as made from a selector.
+pub(crate) fn is_managed(endpoints: &Endpoints) -> bool {
     endpoints
         .meta
         .labels

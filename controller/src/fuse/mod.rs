@@ -30,7 +30,10 @@ use tokio::time::Instant;
 
 pub(crate) use inspect::Inspector;
 
-use crate::plan::{Part, Write};
+use crate::{
+    endpoints::is_managed,
+    plan::{Part, Write},
+};
 
 /// Plans of this time are taken together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -97,8 +100,12 @@ impl Ready for Endpoints {
     }
 
     fn ready_in(view: &ServiceView) -> usize {
-        let selects = view.service.as_ref().is_some_and(|service| service.selects());
-        view.endpoints.iter().filter(|_| selects).map(|endpoints| endpoints.ready()).sum()
+        // Of a Service that is gone, what was made from its selector is still there, and to be deleted.
+        let ours = |endpoints: &Endpoints| match &view.service {
+            Some(service) => service.selects(),
+            None => is_managed(endpoints),
+        };
+        view.endpoints.iter().filter(|endpoints| ours(endpoints)).map(|endpoints| endpoints.ready()).sum()
     }
 }
 
@@ -217,6 +224,10 @@ pub(crate) fn agrees(listed: usize, wrong: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use callsign_shared::object::{EndpointsAddress, Service, Subset, well_known};
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -279,5 +290,23 @@ mod tests {
         {
             assert_eq!(agrees(listed, wrong), right, "{wrong} of {listed}");
         }
+    }
+
+    /// What a Service that is gone leaves behind is to be deleted, and so is a part of all there is.
+    #[test]
+    fn endpoints_of_services_that_are_gone_are_there() {
+        let mut endpoints = Endpoints { subsets: vec![Subset::default()], ..Endpoints::default() };
+        endpoints.subsets[0].addresses = vec![EndpointsAddress::default(); 3];
+        let view = |endpoints: &Endpoints, service| ServiceView {
+            endpoints: Some(Arc::new(endpoints.clone())),
+            service,
+            ..ServiceView::default()
+        };
+        assert_eq!(Endpoints::ready_in(&view(&endpoints, None)), 0, "somebody else's");
+        let label = (well_known::ENDPOINTS_MANAGED_BY, well_known::ENDPOINTS_CONTROLLER);
+        endpoints.meta.labels = [label].into_iter().collect();
+        assert_eq!(Endpoints::ready_in(&view(&endpoints, None)), 3);
+        let manual = Some(Arc::new(Service::default()));
+        assert_eq!(Endpoints::ready_in(&view(&endpoints, manual)), 0);
     }
 }
