@@ -205,8 +205,6 @@ impl Controller {
     pub async fn run(&self, stop: CancellationToken) {
         let inner = &self.0;
         let feed = Arc::new(inner.syncer.index.subscribe(Interest { pods: false, nodes: true }));
-        inner.syncer.states.clear();
-        inner.syncer.metrics.forget_sums();
         inner.weigh_zones();
         *inner.feed.lock() = Some(Arc::clone(&feed));
         let watchers = inner.watch_over(&stop);
@@ -241,6 +239,10 @@ impl Controller {
             let _ = tokio::time::timeout(GRACE, watcher).await;
         }
         while telling.join_next().await.is_some() {}
+        // Whoever runs next looks at everything anew, and until then nothing is waiting for this replica.
+        inner.queue.clear();
+        inner.syncer.states.clear();
+        inner.syncer.metrics.forget_sums();
     }
 
     /// Whether every change the index has told of is written: nothing waits and nothing is in flight.

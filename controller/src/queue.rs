@@ -217,6 +217,15 @@ impl<K: Key> Queue<K> {
         }
     }
 
+    /// Forgets every key that is not being worked on.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        state.entries.retain(|_, entry| matches!(entry.place, Place::Running { .. }));
+        state.ready.clear();
+        state.timed.clear();
+        state.waiting = 0;
+    }
+
     /// How many keys are being worked on.
     pub fn running(&self) -> usize {
         self.state.lock().running

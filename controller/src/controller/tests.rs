@@ -426,6 +426,40 @@ async fn it_stops_at_once_and_can_run_again() {
     again.await.unwrap();
 }
 
+/// A replica that does not lead any more has nothing to do, and counts no Service as its own.
+#[tokio::test(start_paused = true)]
+async fn what_was_put_off_ends_with_the_run() {
+    let patience = Patience { calm: Duration::from_secs(20), churning: Duration::from_secs(20) };
+    let running = Running::start(Config { patience, ..Config::default() }, cluster());
+    running.settle().await;
+    let mut unready = pod("n", "p1", "web", "10.0.0.2");
+    unready["status"]["conditions"][0]["status"] = json!("False");
+    running.cluster.apply(unready);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!running.controller.idle() && running.controller.depth() == 2, "it waits");
+    running.stop.cancel();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let metrics = running.metrics();
+    for line in [
+        "callsign_controller_settled 1\n",
+        "callsign_controller_queue_depth{class=\"edit\"} 0\n",
+        "workqueue_depth{name=\"endpoint\"} 0\n",
+        "endpoint_slice_controller_num_endpoint_slices 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let (controller, stop) = (running.controller.clone(), CancellationToken::new());
+    let again = tokio::spawn({
+        let stop = stop.clone();
+        async move { controller.run(stop).await }
+    });
+    running.settle().await;
+    assert_eq!(running.listed(), ["10.0.0.1", "10.0.0.2"], "the next run finds it again");
+    stop.cancel();
+    again.await.unwrap();
+    running.end().await;
+}
+
 /// Pods come, go and flip while watches lag, answers are lost and writes are refused. In the end every object is right,
 /// and nothing is listed twice.
 #[tokio::test(start_paused = true)]

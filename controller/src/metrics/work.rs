@@ -174,7 +174,8 @@ impl Collector for QueueState {
             &mut encoder,
             "workqueue_unfinished_work_seconds",
             "How many seconds of work has done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this increases",
-            each(&|name| seconds(name).iter().sum()),
+            // The sum of nothing is -0.
+            each(&|name| seconds(name).into_iter().fold(0.0, |sum, seconds| sum + seconds)),
         )?;
         gauge(
             &mut encoder,
