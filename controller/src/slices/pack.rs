@@ -5,7 +5,8 @@
 //!
 //! 1. An endpoint that is wanted stays in the slice it is in; one that is not, or that an earlier slice has, is dropped.
 //!    A slice that lost everything goes.
-//! 2. What is left is put into slices that are written anyway, the fullest first.
+//! 2. What is left is put into slices that are written anyway, the fullest first. Those that cannot wait to be written
+//!    ([`minor`](crate::minor)) come before those that can, and endpoints that are ready before those that are not.
 //! 3. Still more: if one untouched slice can take all of it, the one it fills best takes it. Otherwise new slices.
 //!
 //! A slice that is empty still goes; upstream keeps one that somebody emptied by hand. Slices are never merged. A slice to
@@ -36,6 +37,8 @@ pub(super) struct Slot<'a> {
     pub(super) endpoints: Option<Vec<SliceEndpoint>>,
     /// Whether it must be written.
     pub(super) changed: bool,
+    /// Whether that cannot wait.
+    pub(super) pressing: bool,
     /// Whether it takes in endpoints, and so is written before those that lose some.
     pub(super) gains: bool,
 }
@@ -100,7 +103,14 @@ impl<'a> Packing<'a> {
             if slice.endpoints.is_empty() && self.slots.is_empty() {
                 let changed = slice.meta.labels != *common.labels;
                 let ports = PortKey::default();
-                self.slots.push(Slot { current: Some(slice), ports, endpoints: None, changed, gains: false });
+                self.slots.push(Slot {
+                    current: Some(slice),
+                    ports,
+                    endpoints: None,
+                    changed,
+                    pressing: changed,
+                    gains: false,
+                });
             } else {
                 self.drop_slice(slice);
             }
@@ -108,7 +118,14 @@ impl<'a> Packing<'a> {
         if self.slots.is_empty() {
             let endpoints = Some(Vec::new());
             let ports = PortKey::default();
-            self.slots.push(Slot { current: None, ports, endpoints, changed: true, gains: false });
+            self.slots.push(Slot {
+                current: None,
+                ports,
+                endpoints,
+                changed: true,
+                pressing: true,
+                gains: false,
+            });
         }
     }
 
@@ -125,11 +142,12 @@ impl<'a> Packing<'a> {
             self.keep_what_is_wanted(slice, &ports, &mut waiting, common);
         }
         let mut left: Vec<&Membership> = waiting.members.into_iter().flatten().collect();
+        left.sort_by_key(|member| !member.answers(common.family));
         self.added += left.len();
         let own = self.slots.get_mut(from..).unwrap_or_default();
 
         let mut written: Vec<&mut Slot<'a>> = own.iter_mut().filter(|slot| slot.changed).collect();
-        written.sort_by_key(|slot| std::cmp::Reverse(slot.len()));
+        written.sort_by_key(|slot| std::cmp::Reverse((slot.pressing, slot.len())));
         for slot in written {
             slot.fill(&mut left, common);
         }
@@ -142,8 +160,14 @@ impl<'a> Packing<'a> {
                 Some(slot) => slot.fill(&mut left, common),
                 None => {
                     let endpoints = Some(Vec::new());
-                    let mut slot =
-                        Slot { current: None, ports: ports.clone(), endpoints, changed: true, gains: true };
+                    let mut slot = Slot {
+                        current: None,
+                        ports: ports.clone(),
+                        endpoints,
+                        changed: true,
+                        pressing: true,
+                        gains: true,
+                    };
                     slot.fill(&mut left, common);
                     new.push(slot);
                 }
@@ -172,13 +196,20 @@ impl<'a> Packing<'a> {
             return;
         }
         let current = pairs().all(|(known, claim)| claim.is_some_and(|member| is_current(known, member)));
+        let relabelled = slice.meta.labels != *common.labels;
+        let moves_traffic = |known: &SliceEndpoint, claim: Option<&Membership>| match claim {
+            None => known.is_ready(),
+            Some(member) => (known.is_ready() || member.answers(common.family)) && !is_current(known, member),
+        };
+        let pressing = relabelled || pairs().any(|(known, claim)| moves_traffic(known, *claim));
         // Made anew, also where it is current: hints on one that is not ready go with the next write, as upstream's do.
         let renew = |member: &Membership| endpoint(member, common.family);
         self.slots.push(Slot {
             current: Some(slice),
             ports: ports.clone(),
             endpoints: (!current).then(|| claims.iter().flatten().map(|member| renew(member)).collect()),
-            changed: !current || slice.meta.labels != *common.labels,
+            changed: !current || relabelled,
+            pressing,
             gains: false,
         });
     }

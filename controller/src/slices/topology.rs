@@ -213,7 +213,14 @@ mod tests {
             ..SliceEndpoint::default()
         };
         let endpoints = Some(zones.iter().map(endpoint).collect());
-        Slot { current: None, ports: crate::ports::PortKey::default(), endpoints, changed: true, gains: true }
+        Slot {
+            current: None,
+            ports: crate::ports::PortKey::default(),
+            endpoints,
+            changed: true,
+            pressing: true,
+            gains: true,
+        }
     }
 
     fn counts(slots: &[Slot<'_>]) -> BTreeMap<String, usize> {
