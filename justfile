@@ -36,3 +36,11 @@ bench-propagation *ARGS:
 # Time and memory to load 10,000 Services and 10,000 pods
 bench-load *ARGS:
     cargo bench --bench load -- {{ARGS}}
+
+# What rollouts and flips of readiness cost: writes, times, CPU
+bench-churn *ARGS:
+    cargo bench --bench churn -- {{ARGS}}
+
+# Memory with 10,000 Services and 150,000 pods
+bench-memory *ARGS:
+    cargo bench --bench memory -- {{ARGS}}
