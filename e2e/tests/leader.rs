@@ -31,7 +31,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 
 /// At the end of a leader somebody else writes in far less than the time of the lease, and it answers on meanwhile.
 async fn planned(flags: &[&str]) -> Result<()> {
-    let mut world = replicas::first(BINARY, &[flags, &["--lameduck", "3s"]].concat()).await?;
+    let mut world = replicas::first(BINARY, &[flags, &["--lameduck", "6s"]].concat()).await?;
     let mut other = replicas::second(BINARY, &world, "b", flags).await?;
     let n = namespace(&world, "planned")?;
     hold(&world, &[turned(&n, false)]).await?;
@@ -55,7 +55,7 @@ async fn planned(flags: &[&str]) -> Result<()> {
     let took = written(&n, begun).await?;
     println!("planned handover {flags:?}: {took:?} from SIGTERM to the first write of the next leader");
     assert_eq!(holder(&world).as_deref(), Some("b"));
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(world.callsign.id().is_some(), "it lingers");
     world.rcode("web.planned.svc.cluster.local.", "A", "NOERROR").await?;
     leads(&mut other, true).await?;
@@ -91,7 +91,8 @@ async fn a_follower_that_may_not_watch_looks() -> Result<()> {
     world.callsign.signal(Signal::SIGTERM)?;
     world.callsign.ended(PATIENCE).await?;
     until("b leads", || holder(&world).as_deref() == Some("b")).await?;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // The lease alone would be fifteen seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     Ok(())
 }
 

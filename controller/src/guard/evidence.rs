@@ -184,9 +184,11 @@ impl Evidence {
     }
 
     fn found(&mut self, service: &Key, hit: Hit, until: Option<Instant>) -> Finding {
-        if self.alone.insert(service.clone(), until).is_some() {
+        if let Some(known) = self.alone.get_mut(service) {
+            *known = (*known).max(until);
             return Finding::Nothing;
         }
+        self.alone.insert(service.clone(), until);
         self.fresh += 1;
         self.activity += 1;
         if self.fresh >= SERVICES { Finding::All(hit) } else { Finding::Service(hit) }
@@ -266,6 +268,8 @@ mod tests {
         let found = rounds(&mut evidence, "other", 16, second);
         assert!(matches!(found.as_slice(), [Finding::Service(Hit { fight: true, .. })]), "{found:?}");
         assert_eq!(evidence.nobody(Instant::now()), [] as [Key; 0], "a truce");
+        assert_eq!(look(&mut evidence, "a", &by("kube-controller-manager", 9000)), Finding::Nothing, "known");
+        assert_eq!(evidence.nobody(Instant::now()), [] as [Key; 0], "still a truce");
         assert_eq!(evidence.nobody(Instant::now() + 2 * TRUCE), [key("a")]);
         for (manager, apart) in [("kubectl-edit", second), ("other", 6 * second)] {
             assert_eq!(rounds(&mut Evidence::default(), manager, 40, apart), [], "{manager}");
