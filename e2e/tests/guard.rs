@@ -547,3 +547,42 @@ async fn a_list_that_lacks_most_is_confirmed_first() -> Result<()> {
     assert!(begun.elapsed() >= Duration::from_secs(5), "not on the word of one list");
     Ok(())
 }
+
+/// Services that went while nobody said so, with all that was theirs. Their endpoints are a large part of all there are, and
+/// they are removed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_services_that_went_unseen_are_gone() -> Result<()> {
+    const SERVICES: usize = 150;
+    let server = server(Options::default(), &[("node-a", "zone-a")]).await?;
+    let world = World::join(Path::new(BINARY), server, &[]).await?;
+    let (n, other) = (Namespace::new(world.embedded()?, "n")?, Namespace::new(world.embedded()?, "other")?);
+    let fill = |n: &Namespace, name: &str, number: usize| -> Result<()> {
+        n.put(build::service("", name))?;
+        n.put(build::pod("", name, name, &ip(number), true)).map(drop)
+    };
+    let name = |number: usize| format!("s{number:03}");
+    (0..SERVICES).try_for_each(|number| fill(&n, &name(number), number))?;
+    fill(&other, "web", SERVICES)?;
+    until("all are listed", || (0..SERVICES).all(|number| n.endpoints_in_slices(&name(number)).len() == 1))
+        .await?;
+    world.cluster.settle().await?;
+    world.rcode("s000.n.svc.cluster.local.", "A", "NOERROR").await?;
+    for kind in ["services", "pods", "endpoints"] {
+        world.fault(Fault::SkipEvents { kind: kind.to_owned(), times: u32::try_from(SERVICES)? })?;
+    }
+    for number in 0..SERVICES {
+        n.delete(Kind::Service, &name(number), None)?;
+        n.delete(Kind::Pod, &name(number), Some(0))?;
+    }
+    world.fault(Fault::ExpireVersions)?;
+    world.fault(Fault::DropWatches { abrupt: true })?;
+    world.rcode("s149.n.svc.cluster.local.", "A", "NXDOMAIN").await?;
+    world.rcode("s000.n.svc.cluster.local.", "A", "NXDOMAIN").await?;
+    world.rcode("web.other.svc.cluster.local.", "A", "NOERROR").await?;
+    other.merge(Kind::Pod, "web", json!({"status": build::status_conditions(false)}))?;
+    until("what is left is written", || {
+        other.endpoints_in_slices("web").iter().any(|line| line.contains(" --- "))
+    })
+    .await?;
+    world.cluster.settle().await
+}
