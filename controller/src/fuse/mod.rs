@@ -101,7 +101,7 @@ impl Ready for Endpoints {
 
     fn ready_in(view: &ServiceView) -> usize {
         // Of a Service that is gone, what was made from its selector is still there, and to be deleted.
-        let ours = |endpoints: &Endpoints| match &view.service {
+        let ours = |endpoints: &Self| match &view.service {
             Some(service) => service.selects(),
             None => is_managed(endpoints),
         };
