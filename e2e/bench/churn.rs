@@ -110,11 +110,13 @@ fn ip(network: usize, number: usize) -> String {
 // === Rollouts ===
 
 async fn rollout(what: &str, pods: usize, services: usize, shuffled: bool) -> Result<()> {
-    const NAMESPACE: &str = "rollout";
-    let world = world(NAMESPACE).await?;
+    // One for each run: the cluster may be the same.
+    let namespace = format!("rollout-{services}-{}", if shuffled { "shuffled" } else { "ordered" });
+    let namespace = namespace.as_str();
+    let world = world(namespace).await?;
     let old: Vec<String> = (0..pods).map(|number| format!("old-{number:05}")).collect();
-    populate(&world, NAMESPACE, services, &old).await?;
-    let seen = Seen::watch(&world, NAMESPACE).await?;
+    populate(&world, namespace, services, &old).await?;
+    let seen = Seen::watch(&world, namespace).await?;
     let mut order: Vec<usize> = (0..pods).collect();
     if shuffled {
         let mut random = fastrand::Rng::with_seed(7);
@@ -126,7 +128,7 @@ async fn rollout(what: &str, pods: usize, services: usize, shuffled: bool) -> Re
         let world = &world;
         async move {
             tokio::time::sleep_until(started + EVERY * u32::try_from(turn)?).await;
-            replace(world, NAMESPACE, number, number % services).await
+            replace(world, namespace, number, number % services).await
         }
     });
     let triggers: Vec<Replaced> = stream::iter(replacements).buffer_unordered(pods).try_collect().await?;
@@ -182,11 +184,12 @@ async fn replace(world: &World, namespace: &str, number: usize, service: usize) 
 // === Flips ===
 
 async fn flips(services: usize, flipped: usize) -> Result<()> {
-    const NAMESPACE: &str = "flips";
-    let world = world(NAMESPACE).await?;
+    let namespace = format!("flips-{flipped}-of-{services}");
+    let namespace = namespace.as_str();
+    let world = world(namespace).await?;
     let pods: Vec<String> = (0..services * 10).map(|number| format!("pod-{number:05}")).collect();
-    populate(&world, NAMESPACE, services, &pods).await?;
-    let seen = Seen::watch(&world, NAMESPACE).await?;
+    populate(&world, namespace, services, &pods).await?;
+    let seen = Seen::watch(&world, namespace).await?;
     let before = cpu(&world.callsign)?;
     let started = Instant::now();
     // The pods of a Service are those whose number has its number as the remainder.
@@ -194,7 +197,7 @@ async fn flips(services: usize, flipped: usize) -> Result<()> {
         .filter(|number| number % services < flipped)
         .filter_map(|number| pods.get(number).cloned())
         .collect();
-    let writers = (0..WRITERS).map(|writer| flip(&world, NAMESPACE, &chosen, writer, started));
+    let writers = (0..WRITERS).map(|writer| flip(&world, namespace, &chosen, writer, started));
     let counts: Vec<usize> = stream::iter(writers).buffer_unordered(WRITERS).try_collect().await?;
     let (took, ended) = (started.elapsed(), Instant::now());
     world.cluster.settle().await?;

@@ -4,9 +4,9 @@
 //! cargo bench --bench propagation [-- SERVICES]
 //! ```
 //!
-//! The API server is the embedded one, in this process; Callsign is a process of its own. `sent` counts from the moment
-//! the status write leaves the client, `acknowledged` from the API server's reply. `slice written` is when a watch of
-//! EndpointSlices shows the endpoint ready.
+//! The API server is the embedded one, in this process, unless `CALLSIGN_E2E_KUBECONFIG` names another, empty one; Callsign is
+//! a process of its own. `sent` counts from the moment the status write leaves the client, `acknowledged` from the API
+//! server's reply. `slice written` is when a watch of EndpointSlices shows the endpoint ready.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,8 @@ const IDLE_ROUNDS: usize = 300;
 async fn main() -> Result<()> {
     // `cargo bench` passes `--bench`; what is a number is ours.
     let services = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(400_usize);
-    let world = World::start(Path::new(env!("CARGO_BIN_EXE_callsign")), Options::default(), &[]).await?;
+    let world =
+        World::of_environment(Path::new(env!("CARGO_BIN_EXE_callsign")), Options::default(), &[]).await?;
     world.cluster.apply(&build::namespace(NAMESPACE)).await?;
     world.cluster.apply(&build::node("node-a", "zone-a")).await?;
     let written = watch_slices(&world);
