@@ -10,7 +10,8 @@ use callsign_shared::{
 
 use crate::{
     plan::Write,
-    sync::{Synced, Syncer},
+    sync::Syncer,
+    synced::Synced,
     write::{Failure, Outcome},
 };
 

@@ -38,6 +38,7 @@ mod ports;
 pub mod queue;
 pub mod slices;
 mod sync;
+mod synced;
 pub mod trigger;
 pub mod write;
 

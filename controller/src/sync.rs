@@ -1,7 +1,7 @@
 //! One sync: plan the objects of one Service, write what differs, until nothing does.
 //!
 //! A write that is refused because the object has changed is not waited for: the object is read as it is, laid over the
-//! index's view ([`Overlay`]), and the plan is made again at once.
+//! index's view ([`overlay`](crate::overlay)), and the plan is made again at once.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,6 @@ use std::{
 
 use callsign_shared::{
     Index, Journal, Key, Name, ServiceView,
-    index::Indexed,
     object::{EndpointSlice, Endpoints, Service},
 };
 use dashmap::DashMap;
@@ -22,49 +21,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     controller::{Config, EndpointsMode, Mode, Task},
-    endpoints,
     events::Events,
-    fuse::{Inspector, Ready},
-    guard::{Guard, Guarded, is_canary},
-    metrics::{Counted, KindLabel, Metrics, signed},
-    minor,
-    overlay::{LIFETIME, Overlay},
-    pace::{Churn, Gaps, Minor, Pace},
-    plan::{Inputs, Part, Plan, Tally, Write},
+    fuse::Inspector,
+    guard::{Guard, is_canary},
+    metrics::{KindLabel, Metrics, signed},
+    overlay::LIFETIME,
+    pace::{Churn, Minor, Pace},
+    plan::{Inputs, Part, Plan, Write},
     queue::{Class, Lease, Rest},
-    slices::{self, Zones},
-    trigger::Trigger,
+    slices::Zones,
+    synced::{PartState, ServiceState, Shadow, Synced},
     write::{Failure, Outcome, Writer},
 };
 
 /// How often a plan is made again at once before the key has to wait.
 const ROUNDS: usize = 5;
-
-/// What is remembered about one Service.
-#[derive(Debug, Default)]
-pub(crate) struct ServiceState {
-    trigger: Trigger,
-    pub(crate) slices: PartState<EndpointSlice>,
-    endpoints: PartState<Endpoints>,
-}
-
-/// What is remembered about the objects of one kind of a Service.
-#[derive(Debug)]
-pub(crate) struct PartState<T> {
-    overlay: Overlay<T>,
-    pace: Pace,
-    /// Names that turned out to be another Service's.
-    taken: BTreeSet<Name>,
-    pub(crate) tally: Tally,
-    shadow: Shadow,
-}
-
-/// What shadow mode last said about a Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Shadow {
-    writes: usize,
-    digest: u64,
-}
 
 /// What is to happen to the key now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,102 +65,6 @@ pub(crate) struct Syncer {
     /// Namespaces in which nothing was made because they were being deleted.
     pub(crate) ending: Mutex<BTreeSet<Name>>,
     pub(crate) churn: Churn,
-}
-
-/// A kind of object that is synced.
-pub(crate) trait Synced: Counted + Indexed + Guarded + Ready {
-    /// The part it is.
-    const PART: Part;
-    /// The gaps between its writes.
-    const GAPS: Gaps;
-
-    /// Plans it.
-    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self>;
-
-    /// Whether a write of a plan may wait.
-    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool;
-
-    /// The objects in a view.
-    fn in_view(view: &ServiceView) -> Vec<Arc<Self>>;
-
-    /// The view with other objects.
-    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>);
-
-    /// Whether the object is about the Service `key`.
-    fn is_about(&self, key: &Key) -> bool;
-
-    /// Its state.
-    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>);
-}
-
-impl Synced for EndpointSlice {
-    const PART: Part = Part::Slices;
-    const GAPS: Gaps = Gaps::SLICES;
-
-    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
-        slices::plan(view, inputs)
-    }
-
-    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool {
-        minor::slice(write, view)
-    }
-
-    fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
-        Vec::clone(&view.slices)
-    }
-
-    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>) {
-        view.slices = Arc::new(objects);
-    }
-
-    fn is_about(&self, key: &Key) -> bool {
-        self.service().as_ref() == Some(key)
-    }
-
-    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>) {
-        (&mut state.trigger, &mut state.slices)
-    }
-}
-
-impl Synced for Endpoints {
-    const PART: Part = Part::Endpoints;
-    const GAPS: Gaps = Gaps::ENDPOINTS;
-
-    fn plan(view: &ServiceView, inputs: &Inputs<'_>) -> Plan<Self> {
-        endpoints::plan(view, inputs)
-    }
-
-    fn is_minor(write: &Write<Self>, view: &ServiceView) -> bool {
-        minor::endpoints(write, view)
-    }
-
-    fn in_view(view: &ServiceView) -> Vec<Arc<Self>> {
-        view.endpoints.iter().cloned().collect()
-    }
-
-    fn put_into(view: &mut ServiceView, objects: Vec<Arc<Self>>) {
-        view.endpoints = objects.into_iter().next();
-    }
-
-    fn is_about(&self, key: &Key) -> bool {
-        self.meta.key == *key
-    }
-
-    fn state(state: &mut ServiceState) -> (&mut Trigger, &mut PartState<Self>) {
-        (&mut state.trigger, &mut state.endpoints)
-    }
-}
-
-impl<T> Default for PartState<T> {
-    fn default() -> Self {
-        Self {
-            overlay: Overlay::default(),
-            pace: Pace::default(),
-            taken: BTreeSet::new(),
-            tally: Tally::default(),
-            shadow: Shadow::default(),
-        }
-    }
 }
 
 /// A plan without what may wait.

@@ -55,7 +55,8 @@ use crate::{
     plan::{Part, Role, Tally},
     queue::Lease,
     slices::Zones,
-    sync::{Synced, Syncer},
+    sync::Syncer,
+    synced::Synced,
     write::Failure,
 };
 

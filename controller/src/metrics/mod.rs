@@ -43,7 +43,8 @@ use crate::{
     controller::Task,
     plan::{Part, Tally, Write},
     queue::{Lease, Queue},
-    sync::{Synced, Verdict},
+    sync::Verdict,
+    synced::Synced,
     write::{Failure, Outcome, Throttle},
 };
 
