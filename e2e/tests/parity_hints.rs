@@ -181,6 +181,8 @@ async fn whose_hints() -> Result<()> {
     n.put(build::service("", "web"))?;
     for (number, node) in ["a", "a", "b", "b", "c", "none"].into_iter().enumerate() {
         pod(&n, number, node)?;
+        // One after the other, so that two of a zone share a slice. The last waits for its Node.
+        until("it is listed", || n.endpoints_in_slices("web").len() >= (number + 1).min(5)).await?;
     }
     let mut without_zone = build::node("node-none", "");
     without_zone["metadata"]["labels"] = json!({});
