@@ -323,8 +323,8 @@ async fn which_nodes() -> Result<()> {
     until("and without it", quarters).await
 }
 
-/// However endpoints are spread and change: each zone has its share, and no endpoint is loaded more than a fifth above
-/// the average, or nobody has hints (`TestAddHints`, `Test_redistributeHints`, `Test_getHintsByZone` and their like).
+/// However endpoints are spread and change: each zone has its share, to one endpoint, so that none is loaded more than
+/// a fifth above the average, or nobody has hints (`TestAddHints`, `Test_redistributeHints`, `Test_getHintsByZone` and their like).
 #[tokio::test(flavor = "multi_thread")]
 async fn no_zone_is_overloaded() -> Result<()> {
     let seed = 7_u64;
@@ -372,7 +372,9 @@ async fn no_zone_is_overloaded() -> Result<()> {
             let Some(shares) = shares(n) else { return Some(format!("{}: without hints", n.name)) };
             ZONES.iter().zip(&cpu).find_map(|(zone, cpu)| {
                 let has = shares.get(&format!("zone-{zone}")).copied().unwrap_or_default();
-                (has < least(*cpu, ready))
+                // Whole endpoints cannot be split: upstream moves none for less than half of one, so a zone that wants
+                // little more than what it has may lack one.
+                (has + 1 < least(*cpu, ready))
                     .then(|| format!("{}: {shares:?} of {ready} by {cpu:?}, round {round}", n.name))
             })
         };
