@@ -12,7 +12,11 @@
 //! * [`server`] has the sockets, the limits and the forwarder; all IO is there.
 
 pub mod answer;
+pub mod block;
+pub mod corefile;
 pub mod latency;
+pub mod plugin;
+pub mod plugins;
 pub mod server;
 pub mod zone;
 

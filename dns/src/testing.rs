@@ -1,15 +1,30 @@
-//! A small cluster for tests.
+//! A small cluster for tests, and chains of plugins without sockets.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use callsign_shared::{
     Index,
     index::{Indexed, Source},
     object::{EndpointSlice, Namespace, Node, Pod, Service},
 };
+use futures::future::BoxFuture;
+use hickory_proto::rr::{Name, Record, RecordType};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::zone::{Zone, ZoneConfig};
+use crate::{
+    answer::{CLASS_IN, Edns, Question, Request, Transport},
+    block::{Block, Config, Route, Router},
+    corefile::{Corefile, Files},
+    plugin::{Clusters, Internal, Meters, Next, Plugin, Query, Reply, StartError, World},
+    plugins::kubernetes::KubernetesConfig,
+    server::Peer,
+    zone::{Zone, ZoneConfig},
+};
 
 /// Applies an object of any kind.
 pub(crate) fn apply(index: &Index, object: &Value) {
@@ -83,13 +98,145 @@ pub(crate) fn index() -> Arc<Index> {
 }
 
 /// The usual configuration, from memberships.
-pub(crate) fn config() -> ZoneConfig {
+pub(crate) fn zone_config() -> ZoneConfig {
     ZoneConfig { source: Source::Memberships, ..ZoneConfig::cluster("cluster.local").unwrap() }
 }
 
 /// The synced zone of [`index`].
 pub(crate) fn zone() -> Zone {
-    let zone = Zone::new(config(), index());
+    let zone = Zone::new(zone_config(), index());
     zone.set_synced();
     zone
+}
+
+/// No files and no variables.
+pub(crate) struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _: &Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+
+    fn glob(&self, _: &Path) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Every `kubernetes` directive serves the small cluster.
+struct OneCluster;
+
+impl Clusters for OneCluster {
+    fn zone(&self, config: &KubernetesConfig) -> Result<Arc<Zone>, StartError> {
+        let zone = Zone::new(ZoneConfig { source: Source::Memberships, ..config.zone.clone() }, index());
+        zone.set_synced();
+        Ok(Arc::new(zone))
+    }
+
+    fn keep(&self, _: &[Arc<Zone>]) {}
+}
+
+/// What plugins start with in tests.
+pub(crate) fn world() -> World {
+    World {
+        stop: CancellationToken::new(),
+        meters: Arc::new(Meters::default()),
+        clusters: Arc::new(OneCluster),
+        zones: vec![Name::root()],
+        root: PathBuf::new(),
+        listens: Vec::new(),
+        loop_is_fatal: false,
+    }
+}
+
+/// A Corefile's configuration, or what is wrong with it.
+pub(crate) fn config(text: &str) -> Result<Config, crate::corefile::Error> {
+    Config::read(&Corefile::parse("Corefile", text, &NoFiles)?, 53)
+}
+
+/// The blocks of a Corefile, all on one listener. Within a runtime.
+pub(crate) fn router(text: &str) -> Arc<Router> {
+    router_in(text, &world())
+}
+
+/// The same, started with this.
+pub(crate) fn router_in(text: &str, world: &World) -> Arc<Router> {
+    let mut router = Router::new("dns://:53".into());
+    for block in &config(text).unwrap_or_else(|error| panic!("{error}")).blocks {
+        let world = World { zones: block.zones(), ..world.clone() };
+        let started = Arc::new(Block::start(block, &world).unwrap());
+        for zone in block.zones() {
+            let name = zone.to_ascii().into();
+            router.add(&zone, Route { zone: name, block: Arc::clone(&started), metrics: None });
+        }
+    }
+    Arc::new(router)
+}
+
+/// A question for a name over UDP, with an OPT, from 10.240.0.1.
+pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
+    let question = Question { name: Name::from_ascii(name).unwrap(), qtype, qclass: CLASS_IN };
+    let request = Request {
+        id: 7,
+        opcode: 0,
+        recursion_desired: true,
+        checking_disabled: false,
+        question: question.clone(),
+        has_question: true,
+        edns: Some(Edns { payload: 1232, version: 0, dnssec_ok: false, has_options: false }),
+    };
+    Query {
+        question,
+        request: Arc::new(request),
+        options: Vec::new(),
+        peer: Peer { address: "10.240.0.1:40212".parse().unwrap(), transport: Transport::Udp, worker: 0 },
+        started: Instant::now(),
+        size: 40,
+        server: "dns://:53".into(),
+        zone: ".".into(),
+        block: Arc::new(Block::nothing()),
+        router: Arc::new(Router::new("dns://:53".into())),
+        metadata: Vec::new(),
+        internal: Internal::default(),
+    }
+}
+
+/// Asks a router a question.
+pub(crate) async fn ask(router: &Arc<Router>, name: &str, qtype: RecordType) -> Reply {
+    let mut query = Query { router: Arc::clone(router), ..query(name, qtype) };
+    router.serve(&mut query).await
+}
+
+/// Asks one plugin a question; what it passes on is answered by `tail`.
+pub(crate) async fn ask_one(
+    plugin: Arc<dyn Plugin>,
+    query: &mut Query,
+    tail: impl Fn(&Query) -> Reply + Send + Sync + 'static,
+) -> Reply {
+    Next::new(&[plugin, Arc::new(Tail(tail))]).serve(query).await
+}
+
+/// The end of a chain.
+struct Tail<F>(F);
+
+impl<F: Fn(&Query) -> Reply + Send + Sync + 'static> Plugin for Tail<F> {
+    fn name(&self) -> &'static str {
+        "tail"
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, _: Next<'a>) -> BoxFuture<'a, Reply> {
+        Box::pin(std::future::ready((self.0)(query)))
+    }
+}
+
+/// A record as a zone file has it: `www.example.org. 60 A 192.0.2.1`.
+pub(crate) fn record(text: &str) -> Record {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [name, ttl, kind, data @ ..] = words.as_slice() else { panic!("{text}") };
+    let kind: RecordType = kind.parse().unwrap();
+    let data = hickory_proto::rr::RData::try_from_str(kind, &data.join(" ")).unwrap();
+    Record::from_rdata(Name::from_ascii(name).unwrap(), ttl.parse().unwrap(), data)
 }

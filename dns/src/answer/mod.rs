@@ -21,6 +21,7 @@
 //! * A truncated answer carries whole RRsets or none (RFC 2181 9).
 //! * Names outside of the zones are REFUSED when nobody forwards them.
 
+mod reply;
 mod request;
 mod resolve;
 mod rrset;
@@ -31,7 +32,8 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
-pub use request::{Edns, Question, Request, Unread};
+pub use reply::{to_reply, write_quick, write_reply};
+pub use request::{CLASS_IN, Edns, Question, Request, Unread};
 pub use resolve::{Resolution, Resolved, resolve};
 pub use rrset::{RData, RrSet, Set, Srv};
 pub use write::write;
@@ -80,6 +82,8 @@ pub struct Answered {
     pub qtype: Option<RecordType>,
     /// Whether it was answered from a zone of ours.
     pub from_zone: bool,
+    /// The plugin that gave it; empty where none did.
+    pub plugin: &'static str,
 }
 
 /// Answers one request. `rotation` decides which of several addresses comes first; give it a new number each time.
@@ -92,6 +96,9 @@ pub fn answer(zone: &Zone, bytes: &[u8], transport: Transport, rotation: u32, ou
         Err(Unread::Ignore) => return Outcome::Silent,
         Err(Unread::Refuse(request, rcode)) => return refused(&request, rcode, transport, out),
     };
+    if request.question.qclass != CLASS_IN {
+        return refused(&request, ResponseCode::Refused, transport, out);
+    }
     if matches!(request.question.qtype, RecordType::AXFR | RecordType::IXFR) {
         return refused(&request, ResponseCode::Refused, transport, out);
     }

@@ -47,6 +47,8 @@ pub struct Edns {
     pub version: u8,
     /// DNSSEC OK: repeated.
     pub dnssec_ok: bool,
+    /// It has options.
+    pub has_options: bool,
 }
 
 /// Why a request is not read on.
@@ -59,7 +61,8 @@ pub enum Unread {
 }
 
 const HEADER: usize = 12;
-const CLASS_IN: u16 = 1;
+/// The Internet's class.
+pub const CLASS_IN: u16 = 1;
 const TYPE_OPT: u16 = 41;
 
 /// Flags of the second header word.
@@ -122,9 +125,6 @@ impl Request {
         if request.edns.is_some_and(|edns| edns.version != 0) {
             return Err(Unread::Refuse(request, ResponseCode::BADVERS));
         }
-        if request.question.qclass != CLASS_IN {
-            return Err(Unread::Refuse(request, ResponseCode::Refused));
-        }
         Ok(request)
     }
 
@@ -137,8 +137,44 @@ impl Request {
         }
     }
 
+    /// The largest answer where datagrams have another bound than ours besides.
+    pub fn limit_within(&self, transport: Transport, payload: u16) -> usize {
+        match transport {
+            Transport::Tcp => self.limit(transport),
+            Transport::Udp => self.limit(transport).min(usize::from(payload).max(512)),
+        }
+    }
+
+    /// The options of the OPT of a request that could be read: code and data.
+    pub fn options(bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
+        let mut options = Vec::new();
+        let counts = bytes.get(6..HEADER).unwrap_or_default().chunks_exact(2);
+        let records: usize = counts
+            .map(
+                |count| {
+                    if let [high, low] = count { usize::from(u16::from_be_bytes([*high, *low])) } else { 0 }
+                },
+            )
+            .sum();
+        let mut decoder = BinDecoder::new(bytes);
+        if decoder.read_slice(HEADER).is_err() || Question::take(&mut decoder).is_none() {
+            return options;
+        }
+        for _ in 0..records {
+            let Some(record) = read_record(&mut decoder) else { break };
+            let mut data = if record.kind == TYPE_OPT { record.data } else { &[] };
+            while let [code_high, code_low, high, low, rest @ ..] = data {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                let Some((value, next)) = rest.split_at_checked(length) else { break };
+                options.push((u16::from_be_bytes([*code_high, *code_low]), value.to_vec()));
+                data = next;
+            }
+        }
+        options
+    }
+
     pub(super) fn answered(&self, rcode: ResponseCode, from_zone: bool) -> Answered {
-        Answered { rcode, qtype: self.has_question.then_some(self.question.qtype), from_zone }
+        Answered { rcode, qtype: self.has_question.then_some(self.question.qtype), from_zone, plugin: "" }
     }
 }
 
@@ -183,6 +219,7 @@ fn read_edns(
             payload: record.class,
             version: (record.ttl >> 16) as u8,
             dnssec_ok: record.ttl & 0x8000 != 0,
+            has_options: !record.data.is_empty(),
         });
     }
     Ok(edns)

@@ -8,7 +8,9 @@ use hickory_proto::{
 use smallvec::SmallVec;
 
 use super::rrset::{RData, RrSet, Set, Srv};
-use crate::zone::{Found, Host, Kind, NameServerName, Node, Place, ServiceNames, SrvSet, Target, Zone};
+use crate::zone::{
+    Found, Host, Kind, NameServerName, Node, Place, ServiceNames, SrvSet, Target, Zone, is_reverse,
+};
 
 /// What became of a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Resolved {
     pub additional: Vec<RrSet>,
     /// The answer ends with an alias of this name, which is in none of our zones.
     pub leaves: Option<Name>,
+    /// The name is one of a reverse zone that has no records itself, only addresses of ours below it.
+    pub in_reverse_gap: bool,
 }
 
 /// The longest chain of aliases that is followed.
@@ -55,6 +59,7 @@ pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
         return Resolution::NotReady;
     }
     let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
+    resolved.in_reverse_gap = matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name);
     let mut next = Some((name.clone(), found));
     // The last step's owner and what is there decide about a negative answer.
     while let Some((owner, found)) = next.take() {
@@ -97,6 +102,7 @@ impl Resolved {
             authority: Vec::new(),
             additional: Vec::new(),
             leaves: None,
+            in_reverse_gap: false,
         }
     }
 }

@@ -22,12 +22,22 @@ use super::{
 
 /// Writes the answer to `out`, which must be empty.
 pub fn write(request: &Request, resolved: &Resolved, transport: Transport, rotation: u32, out: &mut Vec<u8>) {
+    write_within(request, resolved, request.limit(transport), rotation, out);
+}
+
+/// Writes the answer to `out`, which must be empty, in at most so many bytes.
+pub(super) fn write_within(
+    request: &Request,
+    resolved: &Resolved,
+    limit: usize,
+    rotation: u32,
+    out: &mut Vec<u8>,
+) {
     let rcode = u16::from(resolved.rcode);
     // A response code of more than four bits needs an OPT to carry it.
     let edns = request.edns.filter(|_| resolved.rcode != hickory_proto::op::ResponseCode::FormErr);
-    let limit = request.limit(transport).saturating_sub(if edns.is_some() { OPT_LENGTH } else { 0 });
-    let mut writer = Writer { out, limit, rotation, names: HashMap::default() };
-    writer.out.extend_from_slice(&[0; HEADER]);
+    let limit = limit.saturating_sub(if edns.is_some() { OPT_LENGTH } else { 0 });
+    let mut writer = Writer::new(out, limit, rotation);
     if request.has_question {
         writer.name(&request.question.name, Compress::Yes);
         writer.u16(request.question.qtype.into());
@@ -59,28 +69,40 @@ pub fn write(request: &Request, resolved: &Resolved, transport: Transport, rotat
     }
 }
 
-const HEADER: usize = 12;
-const OPT: u16 = 41;
-const OPT_LENGTH: usize = 11;
+pub(super) const HEADER: usize = 12;
+pub(super) const OPT: u16 = 41;
+pub(super) const OPT_LENGTH: usize = 11;
 const CLASS_IN: u16 = 1;
 /// The first offset that a pointer does not reach.
 const UNREACHED: usize = 0x4000;
 
-struct Writer<'a> {
-    out: &'a mut Vec<u8>,
-    limit: usize,
+pub(super) struct Writer<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) limit: usize,
     rotation: u32,
     /// Names that stand in the message, as they are on the wire, and where.
     names: HashMap<SmallVec<[u8; 32]>, u16, foldhash::fast::RandomState>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Compress {
+pub(super) enum Compress {
     Yes,
     No,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// A writer of a message's body: behind a header of zeros.
+    pub(super) fn new(out: &'a mut Vec<u8>, limit: usize, rotation: u32) -> Self {
+        out.extend_from_slice(&[0; HEADER]);
+        Self { out, limit, rotation, names: HashMap::default() }
+    }
+
+    /// Forgets what was written from here on.
+    pub(super) fn cut(&mut self, start: usize) {
+        self.out.truncate(start);
+        self.names.retain(|_, at| usize::from(*at) < start);
+    }
+
     /// Writes RRsets until one does not fit; how many records were written, and whether one did not fit.
     fn section(&mut self, sets: &[RrSet]) -> (u16, bool) {
         let mut count = 0_u16;
@@ -90,8 +112,7 @@ impl Writer<'_> {
             match records {
                 Some(records) if self.set(set) => count = records,
                 _ => {
-                    self.out.truncate(start);
-                    self.names.retain(|_, at| usize::from(*at) < start);
+                    self.cut(start);
                     return (count, true);
                 }
             }
@@ -154,7 +175,7 @@ impl Writer<'_> {
         true
     }
 
-    fn name(&mut self, name: &Name, compress: Compress) {
+    pub(super) fn name(&mut self, name: &Name, compress: Compress) {
         let mut wire: SmallVec<[u8; 128]> = SmallVec::new();
         let mut starts: SmallVec<[usize; 16]> = SmallVec::new();
         for label in name {
@@ -183,15 +204,15 @@ impl Writer<'_> {
         self.out.push(0);
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.bytes(&value.to_be_bytes());
     }
 
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_be_bytes());
     }
 }

@@ -4,12 +4,17 @@
 //! question is a handful of additions to memory that no other core writes.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 use hickory_proto::rr::RecordType;
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
@@ -20,12 +25,22 @@ use prometheus_client::{
 use super::Peer;
 use crate::answer::Transport;
 
-/// The counters. Share them in an [`std::sync::Arc`].
+/// The counters of one block under one zone, on one listener. Share them in an [`Arc`].
 pub struct Metrics {
-    server: String,
+    server: Arc<str>,
+    zone: Arc<str>,
+    view: Arc<str>,
     shards: Box<[Shard]>,
+}
+
+/// All counters of a process, by server, zone and view. They outlive configurations.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    all: Mutex<BTreeMap<Labels, Arc<Metrics>>>,
     panics: AtomicU64,
 }
+
+type Labels = (Arc<str>, Arc<str>, Arc<str>);
 
 /// A request, when its answer is counted.
 pub(super) struct Seen {
@@ -36,8 +51,6 @@ pub(super) struct Seen {
 
 /// Enough that tasks seldom share one.
 const SHARDS: usize = 16;
-/// The zone of our one block.
-const ZONE: &str = ".";
 const PROTOCOLS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
 /// Types that are counted by their own name.
@@ -70,16 +83,37 @@ struct Histogram<const BUCKETS: usize> {
     sum: AtomicU64,
 }
 
-impl Metrics {
-    /// Counters labelled with a listen address in CoreDNS's form, as `dns://:53`.
-    pub fn new(server: impl Into<String>) -> Self {
-        let shards = (0..SHARDS).map(|_| Shard::new()).collect();
-        Self { server: server.into(), shards, panics: AtomicU64::new(0) }
+impl Tallies {
+    /// The counters of one server, zone and view.
+    pub fn of(&self, server: &Arc<str>, zone: &Arc<str>, view: &Arc<str>) -> Arc<Metrics> {
+        let labels = (Arc::clone(server), Arc::clone(zone), Arc::clone(view));
+        let mut all = self.all.lock();
+        let metrics = all.entry(labels).or_insert_with_key(|(server, zone, view)| {
+            let shards = (0..SHARDS).map(|_| Shard::new()).collect();
+            Arc::new(Metrics {
+                server: Arc::clone(server),
+                zone: Arc::clone(zone),
+                view: Arc::clone(view),
+                shards,
+            })
+        });
+        Arc::clone(metrics)
     }
 
     /// Registers them.
-    pub fn register(self: &std::sync::Arc<Self>, registry: &mut Registry) {
-        registry.register_collector(Box::new(std::sync::Arc::clone(self)));
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(Arc::clone(self)));
+    }
+
+    /// Counts a panic.
+    pub fn panicked(&self) {
+        add_one(&self.panics);
+    }
+}
+
+impl Metrics {
+    fn labels(&self) -> [(&str, &str); 3] {
+        [("server", &*self.server), ("zone", &*self.zone), ("view", &*self.view)]
     }
 
     pub(super) fn answered(&self, seen: &Seen, qtype: Option<RecordType>, reply: &[u8]) {
@@ -102,10 +136,6 @@ impl Metrics {
         if let Some(sizes) = shard.response_size.get(protocol) {
             sizes.add(size_bucket(reply.len()), reply.len() as u64);
         }
-    }
-
-    pub(super) fn panicked(&self) {
-        add_one(&self.panics);
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> Option<&AtomicU64>) -> u64 {
@@ -184,79 +214,78 @@ fn has_dnssec_ok(reply: &[u8]) -> bool {
     }
 }
 
-impl Collector for Metrics {
+impl Collector for Tallies {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let block = [("server", self.server.as_str()), ("zone", ZONE), ("view", "")];
-        let mut requests = encoder.encode_descriptor(
-            "coredns_dns_requests",
-            "Counter of DNS requests made per zone, protocol and family.",
-            None,
-            MetricType::Counter,
-        )?;
-        for (p, protocol) in PROTOCOLS.iter().enumerate() {
-            for (f, family) in FAMILIES.iter().enumerate() {
-                for (t, kind) in TYPES.iter().enumerate() {
-                    let count = self.sum(|shard| shard.requests.get(p)?.get(f)?.get(t));
-                    let more = [("proto", *protocol), ("family", *family), ("type", *kind)];
-                    encode_counter(&mut requests, &block, &more, count)?;
+        let all: Vec<Arc<Metrics>> = self.all.lock().values().cloned().collect();
+        let counter = MetricType::Counter;
+        let help = "Counter of DNS requests made per zone, protocol and family.";
+        let mut requests = encoder.encode_descriptor("coredns_dns_requests", help, None, counter)?;
+        for metrics in &all {
+            for (p, protocol) in PROTOCOLS.iter().enumerate() {
+                for (f, family) in FAMILIES.iter().enumerate() {
+                    for (t, kind) in TYPES.iter().enumerate() {
+                        let count = metrics.sum(|shard| shard.requests.get(p)?.get(f)?.get(t));
+                        let more = [("proto", *protocol), ("family", *family), ("type", *kind)];
+                        encode_counter(&mut requests, &metrics.labels(), &more, count)?;
+                    }
                 }
             }
         }
-        let mut responses = encoder.encode_descriptor(
-            "coredns_dns_responses",
-            "Counter of response status codes.",
-            None,
-            MetricType::Counter,
-        )?;
-        for (at, rcode) in RCODES.iter().enumerate() {
-            let count = self.sum(|shard| shard.responses.get(at));
-            encode_counter(&mut responses, &block, &[("rcode", *rcode), ("plugin", "")], count)?;
+        let help = "Counter of response status codes.";
+        let mut responses = encoder.encode_descriptor("coredns_dns_responses", help, None, counter)?;
+        for metrics in &all {
+            for (at, rcode) in RCODES.iter().enumerate() {
+                let count = metrics.sum(|shard| shard.responses.get(at));
+                let more = [("rcode", *rcode), ("plugin", "")];
+                encode_counter(&mut responses, &metrics.labels(), &more, count)?;
+            }
         }
-        let mut dnssec_ok = encoder.encode_descriptor(
-            "coredns_dns_do_requests",
-            "Counter of DNS requests with DO bit set per zone.",
-            None,
-            MetricType::Counter,
-        )?;
-        encode_counter(&mut dnssec_ok, &block, &[], self.sum(|shard| Some(&shard.dnssec_ok)))?;
-        let mut duration = encoder.encode_descriptor(
-            "coredns_dns_request_duration_seconds",
-            "Histogram of the time (in seconds) each request took per zone.",
-            None,
-            MetricType::Histogram,
-        )?;
-        let (buckets, nanos) = self.histogram(|shard| Some(&shard.duration));
-        encode_histogram(&mut duration, &block, &[], &buckets, duration_bound, nanos as f64 / 1e9)?;
-        self.encode_sizes(&mut encoder, "request", |shard| &shard.request_size)?;
-        self.encode_sizes(&mut encoder, "response", |shard| &shard.response_size)?;
-        let panics = encoder.encode_descriptor(
-            "coredns_panics",
-            "A metrics that counts the number of panics.",
-            None,
-            MetricType::Counter,
-        )?;
+        let help = "Counter of DNS requests with DO bit set per zone.";
+        let mut dnssec_ok = encoder.encode_descriptor("coredns_dns_do_requests", help, None, counter)?;
+        for metrics in &all {
+            let count = metrics.sum(|shard| Some(&shard.dnssec_ok));
+            encode_counter(&mut dnssec_ok, &metrics.labels(), &[], count)?;
+        }
+        let name = "coredns_dns_request_duration_seconds";
+        let help = "Histogram of the time (in seconds) each request took per zone.";
+        let mut duration = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for metrics in &all {
+            let (buckets, nanos) = metrics.histogram(|shard| Some(&shard.duration));
+            let sum = nanos as f64 / 1e9;
+            encode_histogram(&mut duration, &metrics.labels(), &[], &buckets, duration_bound, sum)?;
+        }
+        encode_sizes(&mut encoder, &all, "request", |shard| &shard.request_size)?;
+        encode_sizes(&mut encoder, &all, "response", |shard| &shard.response_size)?;
+        let help = "A metrics that counts the number of panics.";
+        let panics = encoder.encode_descriptor("coredns_panics", help, None, counter)?;
         ConstCounter::new(self.panics.load(Ordering::Relaxed)).encode(panics)
     }
 }
 
-impl Metrics {
-    fn encode_sizes(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        of: &str,
-        sizes: impl Fn(&Shard) -> &[Histogram<{ SIZES.len() + 1 }>; 2],
-    ) -> Result<(), fmt::Error> {
-        let block = [("server", self.server.as_str()), ("zone", ZONE), ("view", "")];
-        let name = format!("coredns_dns_{of}_size_bytes");
-        let help = format!("Size of the {of} in bytes, per zone and protocol.");
-        let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Histogram)?;
+fn encode_sizes(
+    encoder: &mut DescriptorEncoder<'_>,
+    all: &[Arc<Metrics>],
+    of: &str,
+    sizes: impl Fn(&Shard) -> &[Histogram<{ SIZES.len() + 1 }>; 2],
+) -> Result<(), fmt::Error> {
+    let name = format!("coredns_dns_{of}_size_bytes");
+    let help = format!("Size of the {of} in bytes, per zone and protocol.");
+    let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Histogram)?;
+    for metrics in all {
         for (at, protocol) in PROTOCOLS.iter().enumerate() {
-            let (buckets, sum) = self.histogram(|shard| sizes(shard).get(at));
+            let (buckets, sum) = metrics.histogram(|shard| sizes(shard).get(at));
             let bound = |bucket: usize| SIZES.get(bucket).copied().unwrap_or(f64::INFINITY);
-            encode_histogram(&mut family, &block, &[("proto", *protocol)], &buckets, bound, sum as f64)?;
+            encode_histogram(
+                &mut family,
+                &metrics.labels(),
+                &[("proto", *protocol)],
+                &buckets,
+                bound,
+                sum as f64,
+            )?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Counters that never counted are left out: most types are never asked for.

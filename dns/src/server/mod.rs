@@ -13,10 +13,11 @@
 //! and by client, have one request buffer and one answer buffer, and end when a request, an answer or the wait between two
 //! takes too long.
 
-mod forward;
-mod handler;
+mod front;
 mod metrics;
+mod service;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::{
@@ -31,9 +32,10 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use forward::{Forward, ForwardLimits};
-pub use handler::ClusterHandler;
-pub use metrics::Metrics;
+pub use front::{Front, Shared};
+pub use metrics::{Metrics, Tallies};
+pub use service::{LoadError, Service, Settings};
+pub use tls::{ClientAuth, TlsFiles};
 
 use crate::answer::Transport;
 
@@ -56,8 +58,8 @@ pub enum Handled {
     Later(Later),
 }
 
-/// An answer that is waited for.
-pub type Later = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+/// Messages that are waited for: one, none, or over TCP as many as a zone transfer needs.
+pub type Later = Pin<Box<dyn Future<Output = Vec<Vec<u8>>> + Send>>;
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

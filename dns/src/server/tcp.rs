@@ -199,9 +199,11 @@ impl<H: Handler> Connection<H> {
             }
             let may_read = waiting.len() < self.limits.tcp_waiting && !stopping;
             tokio::select! {
-                Some(reply) = waiting.next(), if !waiting.is_empty() => {
-                    if let Some(reply) = reply && self.send(&reply).await.is_err() {
-                        return;
+                Some(replies) = waiting.next(), if !waiting.is_empty() => {
+                    for reply in replies {
+                        if self.send(&reply).await.is_err() {
+                            return;
+                        }
                     }
                     deadline = Instant::now() + self.limits.tcp_idle;
                 }

@@ -97,7 +97,7 @@ pub(super) async fn serve<H: Handler>(
             Handled::Later(later) => {
                 let socket = Arc::clone(&socket);
                 tasks.spawn(async move {
-                    if let Some(reply) = later.await {
+                    for reply in later.await {
                         socket.send(&reply, address, asked).await;
                     }
                 });

@@ -14,7 +14,7 @@ use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
 /// Everything that decides which names there are and what they say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneConfig {
     /// The zones, in the order they were written. The first that is not a reverse zone is the primary one: PTR records
     /// point into it.
@@ -104,11 +104,19 @@ impl ZoneConfig {
                 Err(_) => names.push(zone_name(text)?),
             }
         }
-        if names.iter().all(is_reverse) {
+        Self::named(names)
+    }
+
+    /// The usual configuration for zones whose names have been read.
+    ///
+    /// # Errors
+    /// When all are reverse zones.
+    pub fn named(zones: Vec<Name>) -> Result<Self, ZoneError> {
+        if zones.iter().all(is_reverse) {
             return Err(ZoneError::NoPrimary);
         }
         Ok(Self {
-            zones: names,
+            zones,
             ttl: 30,
             pods: Pods::Insecure,
             source: Source::default(),
@@ -141,7 +149,7 @@ impl Selector {
 }
 
 /// Whether a zone is one of addresses: at or below `in-addr.arpa` or `ip6.arpa`.
-pub(super) fn is_reverse(zone: &Name) -> bool {
+pub(crate) fn is_reverse(zone: &Name) -> bool {
     let mut labels = zone.iter().rev();
     let last = labels.next().unwrap_or_default();
     let before = labels.next().unwrap_or_default();

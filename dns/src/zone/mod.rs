@@ -43,6 +43,7 @@ use hickory_proto::rr::Name;
 use parking_lot::Mutex;
 
 pub use apex::{NameServer, NameServerName};
+pub(crate) use config::is_reverse;
 pub use config::{Pods, Requirement, Selector, ZoneConfig, ZoneError, reverse_zones};
 pub use lookup::{Found, Place};
 pub use reverse::{Pointer, Pointers};
@@ -170,7 +171,7 @@ impl Zone {
         // A configuration has one by construction; without any the root stands in.
         static ROOT: std::sync::OnceLock<Name> = std::sync::OnceLock::new();
         let mut names = self.config.zones.iter();
-        names.find(|zone| !config::is_reverse(zone)).unwrap_or_else(|| ROOT.get_or_init(Name::root))
+        names.find(|zone| !is_reverse(zone)).unwrap_or_else(|| ROOT.get_or_init(Name::root))
     }
 
     /// How many Services have names.

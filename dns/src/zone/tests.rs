@@ -206,7 +206,7 @@ fn find(zone: &Zone, name: &str) -> Place {
 #[test]
 fn what_stays_never_disappears() {
     let index = testing::index();
-    let zone = Zone::new(testing::config(), Arc::clone(&index));
+    let zone = Zone::new(testing::zone_config(), Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     let stays: IpAddr = "10.0.0.1".parse().unwrap();
     let done = AtomicBool::new(false);
@@ -255,7 +255,7 @@ fn what_stays_never_disappears() {
 #[test]
 fn a_change_touches_only_its_own_names() {
     let index = testing::index();
-    let zone = Zone::new(testing::config(), Arc::clone(&index));
+    let zone = Zone::new(testing::zone_config(), Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     feed.take(usize::MAX);
     let before = zone.services.get("big.ns").map(|names| Arc::clone(&names)).unwrap();
@@ -272,7 +272,7 @@ fn a_change_touches_only_its_own_names() {
 
 #[test]
 fn the_longest_zone_wins_and_outside_is_outside() {
-    let mut config = testing::config();
+    let mut config = testing::zone_config();
     config.zones = ZoneConfig::zones(["local", "cluster.local", "10.0.0.0/24"]).unwrap().zones;
     let zone = Zone::new(config, testing::index());
     let labels = |name: &str| match zone.find(&Name::from_ascii(name).unwrap()) {
@@ -290,7 +290,7 @@ fn the_longest_zone_wins_and_outside_is_outside() {
 #[test]
 fn a_namespace_exists_while_it_or_a_service_of_it_does() {
     let index = testing::index();
-    let zone = Zone::new(testing::config(), Arc::clone(&index));
+    let zone = Zone::new(testing::zone_config(), Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     let exists = || {
         zone.apply(&feed.take(usize::MAX));
@@ -309,7 +309,7 @@ fn a_namespace_exists_while_it_or_a_service_of_it_does() {
 #[test]
 fn verified_pods_are_found_by_their_first_address_in_their_namespace() {
     let index = testing::index();
-    let config = ZoneConfig { pods: Pods::Verified, ..testing::config() };
+    let config = ZoneConfig { pods: Pods::Verified, ..testing::zone_config() };
     let zone = Zone::new(config, Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Pod(_)));
@@ -324,7 +324,7 @@ fn verified_pods_are_found_by_their_first_address_in_their_namespace() {
 fn namespace_labels_hide_names_but_not_ptr_records() {
     let index = testing::index();
     let team = Selector(vec![Requirement::In("team".into(), vec!["core".into()])]);
-    let config = ZoneConfig { namespace_labels: Some(team), ..testing::config() };
+    let config = ZoneConfig { namespace_labels: Some(team), ..testing::zone_config() };
     let zone = Zone::new(config, Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     let name = "vip.ns.svc.cluster.local.";
@@ -341,7 +341,7 @@ fn namespace_labels_hide_names_but_not_ptr_records() {
 fn the_server_is_a_service_or_itself() {
     let servers = |own: &[&str]| {
         let own = own.iter().map(|ip| ip.parse().unwrap()).collect();
-        let zone = Zone::new(ZoneConfig { own_addresses: own, ..testing::config() }, testing::index());
+        let zone = Zone::new(ZoneConfig { own_addresses: own, ..testing::zone_config() }, testing::index());
         let name = |server: &NameServer| match &server.name {
             NameServerName::Default => "ns.dns".to_owned(),
             NameServerName::Service { service, host: None } => service.to_string(),
@@ -371,7 +371,7 @@ fn an_endpoint_is_named_by_hostname_then_pod_then_address() {
         });
         apply(&index, &slice);
         let config =
-            ZoneConfig { endpoint_pod_names: pod_names, source: Source::Slices, ..testing::config() };
+            ZoneConfig { endpoint_pod_names: pod_names, source: Source::Slices, ..testing::zone_config() };
         let zone = Zone::new(config, Arc::new(index));
         let Place::Service(names) = find(&zone, "s.ns.svc.cluster.local.") else { panic!("no such Service") };
         names.hosts.iter().map(|host| host.label.to_string()).collect::<Vec<_>>()

@@ -1,0 +1,110 @@
+//! Server blocks: what a Corefile's blocks mean, and what serves them.
+//!
+//! * [`Config`] is a configuration as one typed value, made from a Corefile.
+//! * [`Block`] is a started block: its plugins, and what can be known of them before the first question.
+//! * [`Router`] finds the block of a question among those of one listener.
+
+mod config;
+mod key;
+mod router;
+mod view;
+
+use std::sync::Arc;
+
+pub use config::{BlockConfig, BlockKey, Config, Health, Ready, Reload, Scheme, Timeouts, Verdict};
+pub use key::zones as key_zones;
+pub use router::{Route, Router};
+pub use view::View;
+
+use crate::plugin::{Next, Plugin, Query, Reply, StartError, TtlBounds, World};
+
+/// A started block.
+pub struct Block {
+    /// Its plugins, in the order they are asked.
+    pub plugins: Vec<Arc<dyn Plugin>>,
+    /// Its plugins in the order they are asked the quick way.
+    pub(crate) quick: Vec<Arc<dyn Plugin>>,
+    /// Bounds on the TTLs of everything it answers.
+    pub(crate) bounds: TtlBounds,
+    /// The largest datagram it sends.
+    pub(crate) payload: u16,
+    /// Whether order of addresses changes from answer to answer (`loadbalance`).
+    pub(crate) rotates: bool,
+    /// Whether panics end the process.
+    pub(crate) debug: bool,
+    /// Whether it is counted.
+    pub(crate) counted: bool,
+    /// Which questions it takes.
+    pub(crate) view: Option<Arc<dyn View>>,
+}
+
+impl Block {
+    /// Starts the plugins of a block.
+    ///
+    /// # Errors
+    /// When one of them cannot start.
+    pub fn start(config: &BlockConfig, world: &World) -> Result<Self, StartError> {
+        let plugins: Vec<Arc<dyn Plugin>> =
+            config.chain.iter().map(|setup| setup.start(world)).collect::<Result<_, _>>()?;
+        let mut bounds = TtlBounds::default();
+        for more in plugins.iter().filter_map(|plugin| plugin.ttl_bounds()) {
+            bounds = more.within(bounds);
+        }
+        Ok(Self {
+            quick: quick_order(&plugins),
+            bounds,
+            payload: config.payload.unwrap_or(crate::answer::UDP_PAYLOAD),
+            rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
+            debug: config.debug,
+            counted: config.prometheus.is_some(),
+            view: config.view.clone(),
+            plugins,
+        })
+    }
+
+    /// A block without plugins.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            plugins: Vec::new(),
+            quick: Vec::new(),
+            bounds: TtlBounds::default(),
+            payload: crate::answer::UDP_PAYLOAD,
+            rotates: false,
+            debug: false,
+            counted: false,
+            view: None,
+        }
+    }
+
+    /// The first plugin of this name.
+    pub fn plugin(&self, name: &str) -> Option<&Arc<dyn Plugin>> {
+        self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+
+    /// Runs the chain.
+    pub async fn serve(&self, query: &mut Query) -> Reply {
+        if self.plugin("metadata").is_some() {
+            let mut known = Vec::new();
+            for plugin in &self.plugins {
+                plugin.metadata(query, &mut |label, value| known.push((label, value)));
+            }
+            query.metadata.extend(known);
+        }
+        Next::new(&self.plugins).serve(query).await
+    }
+}
+
+/// The cluster's names are never cached, so that the cache need not be asked for them: it comes after the plugins that
+/// answer from a cluster.
+fn quick_order(plugins: &[Arc<dyn Plugin>]) -> Vec<Arc<dyn Plugin>> {
+    let (caches, mut others): (Vec<_>, Vec<_>) =
+        plugins.iter().cloned().partition(|plugin| plugin.name() == "cache");
+    let after = others.iter().rposition(|plugin| plugin.cluster().is_some()).map_or(0, |at| at + 1);
+    let after = match after {
+        // Without a cluster the order is the chain's.
+        0 => return plugins.to_vec(),
+        after => after,
+    };
+    let tail = others.split_off(after);
+    others.into_iter().chain(caches).chain(tail).collect()
+}

@@ -1,0 +1,13 @@
+//! Which questions a block takes (`view`).
+
+use std::fmt;
+
+use crate::plugin::Query;
+
+/// A condition on questions. Blocks of the same zone are tried in the order of the file.
+pub trait View: fmt::Debug + Send + Sync {
+    /// Its name, in metrics.
+    fn name(&self) -> &str;
+    /// Whether the block takes this question.
+    fn selects(&self, query: &Query) -> bool;
+}

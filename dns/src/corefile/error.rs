@@ -1,0 +1,63 @@
+//! What is wrong with a Corefile, and where.
+
+use std::fmt;
+
+use super::Position;
+
+/// Why a Corefile is refused. Its text names the plugin, the file and the line, in CoreDNS's form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The plugin whose directive it is, if it is one's.
+    pub plugin: Option<&'static str>,
+    /// Where.
+    pub at: Option<Position>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Something odd that is not wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub at: Position,
+    /// What is odd.
+    pub message: String,
+}
+
+impl Error {
+    /// An error at a line.
+    pub fn at(at: &Position, message: impl Into<String>) -> Self {
+        Self { plugin: None, at: Some(at.clone()), message: message.into() }
+    }
+
+    /// An error of the file as a whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { plugin: None, at: None, message: message.into() }
+    }
+
+    /// The same error, of this plugin.
+    #[must_use]
+    pub fn of(self, plugin: &'static str) -> Self {
+        Self { plugin: self.plugin.or(Some(plugin)), ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(plugin) = self.plugin {
+            write!(f, "plugin/{plugin}: ")?;
+        }
+        match &self.at {
+            Some(at) => write!(f, "{at} - Error during parsing: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} - {}", self.at, self.message)
+    }
+}

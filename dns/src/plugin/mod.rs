@@ -1,0 +1,102 @@
+//! What a plugin is: a step of a server block's chain.
+//!
+//! ```text
+//!                    Router ── the block of the longest zone
+//!                      │
+//!   Query ──▶ plugin ──▶ plugin ──▶ … ──▶ plugin        each answers, or asks `next` and may change what comes back
+//!   Reply ◀──    ◀──         ◀──            ◀──
+//! ```
+//!
+//! There are two ways through a block. The slow one is [`Plugin::serve`]: a future, records as values, every plugin has its
+//! say. The quick one is [`Plugin::quick`]: no waiting, no records, the bytes of the answer at once. A plugin says of each
+//! question whether it certainly neither answers nor alters it ([`Quickly::Pass`]), has written the answer
+//! ([`Quickly::Answered`]), or must be asked the slow way ([`Quickly::Slow`]); the first that does not pass decides. So a
+//! question for a cluster name pays for a plugin only when that plugin could affect it. Both ways give the same answer.
+//!
+//! Order is CoreDNS's `plugin.cfg`, never the file's ([`crate::plugins::TABLE`]).
+
+mod query;
+mod quick;
+mod reply;
+mod setup;
+
+use std::{net::IpAddr, sync::Arc};
+
+use futures::future::BoxFuture;
+use hickory_proto::rr::{Name, Record};
+
+pub use query::{Internal, Query};
+pub use quick::{Quick, Quickly, TtlBounds};
+pub use reply::Reply;
+pub use setup::{Clusters, Meter, Meters, Note, Setup, StartError, World};
+
+use crate::zone::Zone;
+
+/// A started plugin.
+pub trait Plugin: Send + Sync + 'static {
+    /// Its directive.
+    fn name(&self) -> &'static str;
+
+    /// Answers, or passes the query on.
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply>;
+
+    /// Answers at once, if it can. Must not block.
+    fn quick(&self, _question: &Quick<'_>, _out: &mut Vec<u8>) -> Quickly {
+        Quickly::Slow
+    }
+
+    /// Bounds that it puts on the TTLs of whatever passes through it.
+    fn ttl_bounds(&self) -> Option<TtlBounds> {
+        None
+    }
+
+    /// Whether it can do its work yet: `/ready` waits for it.
+    fn ready(&self) -> bool {
+        true
+    }
+
+    /// The cluster's zone that it answers from.
+    fn cluster(&self) -> Option<&Arc<Zone>> {
+        None
+    }
+
+    /// What it knows about a query, as `plugin/label` and value, for logs and expressions.
+    fn metadata(&self, _query: &Query, _add: &mut dyn FnMut(&'static str, String)) {}
+
+    /// The search path of a client, if it knows it. The first that is `Some` counts.
+    fn search_path(&self, _client: IpAddr) -> Option<Vec<Name>> {
+        None
+    }
+
+    /// All records of one of its zones, the SOA first and not again at the end; only the SOA where the serial is
+    /// `unless`.
+    fn transfer(&self, _zone: &Name, _unless: Option<u32>) -> Option<Vec<Record>> {
+        None
+    }
+
+    /// The zones it can transfer and may have to notify secondaries of.
+    fn transferable(&self) -> Vec<Name> {
+        Vec::new()
+    }
+}
+
+/// The rest of a chain.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    rest: &'a [Arc<dyn Plugin>],
+}
+
+impl<'a> Next<'a> {
+    /// A chain from its beginning.
+    pub fn new(rest: &'a [Arc<dyn Plugin>]) -> Self {
+        Self { rest }
+    }
+
+    /// Asks the rest of the chain. At its end there is nobody: SERVFAIL.
+    pub fn serve(self, query: &'a mut Query) -> BoxFuture<'a, Reply> {
+        match self.rest.split_first() {
+            Some((plugin, rest)) => plugin.serve(query, Next { rest }),
+            None => Box::pin(std::future::ready(Reply::nobody())),
+        }
+    }
+}

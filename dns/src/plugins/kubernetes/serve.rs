@@ -1,0 +1,98 @@
+//! The zone as a step of a chain.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+
+use crate::{
+    answer::{self, Resolution, Resolved},
+    plugin::{Next, Plugin, Query, Quick, Quickly, Reply},
+    zone::Zone,
+};
+
+const NAME: &str = "kubernetes";
+
+/// A cluster's names.
+pub struct Kubernetes {
+    zone: Arc<Zone>,
+    fallthrough: Vec<Name>,
+}
+
+impl Kubernetes {
+    /// A step that answers from this zone, and passes on names in `fallthrough` that are not there.
+    pub fn new(zone: Arc<Zone>, fallthrough: Vec<Name>) -> Self {
+        Self { zone, fallthrough }
+    }
+
+    /// Whether this answer is the next plugin's to give: the zone has nothing there, at most names below.
+    fn falls_through(&self, name: &Name, resolved: &Resolved) -> bool {
+        resolved.answer.is_empty()
+            && (resolved.rcode == ResponseCode::NXDomain || resolved.in_reverse_gap)
+            && self.fallthrough.iter().any(|zone| zone.zone_of(name))
+    }
+}
+
+impl Plugin for Kubernetes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Quickly {
+        let request = question.request;
+        let (name, qtype) = (&request.question.name, request.question.qtype);
+        if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
+            return Quickly::Slow;
+        }
+        let resolved = match answer::resolve(&self.zone, name, qtype) {
+            Resolution::Outside => return Quickly::Pass,
+            Resolution::NotReady => Resolved::bare(ResponseCode::ServFail),
+            Resolution::Resolved(resolved) if resolved.leaves.is_some() => return Quickly::Slow,
+            Resolution::Resolved(resolved) if self.falls_through(name, &resolved) => return Quickly::Pass,
+            Resolution::Resolved(resolved) => resolved,
+        };
+        Quickly::Answered(answer::write_quick(question, resolved, NAME, out))
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
+        let (name, qtype) = (&query.question.name, query.question.qtype);
+        let resolved = match answer::resolve(&self.zone, name, qtype) {
+            Resolution::Outside => return next.serve(query),
+            Resolution::NotReady => {
+                let reply = Reply { from_cluster: true, ..Reply::new(NAME, ResponseCode::ServFail) };
+                return Box::pin(std::future::ready(reply));
+            }
+            Resolution::Resolved(resolved) if self.falls_through(name, &resolved) => {
+                return next.serve(query);
+            }
+            Resolution::Resolved(_) if matches!(qtype, RecordType::AXFR | RecordType::IXFR) => {
+                return Box::pin(std::future::ready(Reply::new(NAME, ResponseCode::Refused)));
+            }
+            Resolution::Resolved(resolved) => resolved,
+        };
+        let leaves = resolved.leaves.clone();
+        let mut reply = answer::to_reply(resolved, NAME);
+        reply.from_cluster = true;
+        Box::pin(async move {
+            // A stub resolver does not follow a CNAME by itself. Where nobody can, it gets what we know.
+            if let Some(target) = leaves.filter(|_| !matches!(qtype, RecordType::CNAME)) {
+                let found = query.lookup(target, qtype).await;
+                // What was found elsewhere may be cached by whoever found it, and the whole may not: the alias may change.
+                reply.truncated |= found.truncated;
+                reply.answers.extend(found.answers);
+            }
+            reply
+        })
+    }
+
+    fn ready(&self) -> bool {
+        self.zone.is_synced()
+    }
+
+    fn cluster(&self) -> Option<&Arc<Zone>> {
+        Some(&self.zone)
+    }
+}

@@ -1,0 +1,43 @@
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+
+use crate::testing;
+
+const COREFILE: &str = ".:53 {
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+}";
+
+#[tokio::test]
+async fn names_that_are_not_there_fall_through() {
+    let router = testing::router(COREFILE);
+    let rcode = async |name| testing::ask(&router, name, RecordType::PTR).await;
+    // Nobody is behind it in this chain: SERVFAIL says that it was asked.
+    for (name, wanted) in [
+        ("1.0.96.10.in-addr.arpa.", ResponseCode::NoError),
+        ("9.9.9.9.in-addr.arpa.", ResponseCode::ServFail),
+        ("96.10.in-addr.arpa.", ResponseCode::ServFail),
+        ("nosuch.ns.svc.cluster.local.", ResponseCode::NXDomain),
+        ("example.org.", ResponseCode::ServFail),
+    ] {
+        assert_eq!(rcode(name).await.rcode, wanted, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_with_their_line() {
+    for (option, message) in [
+        ("bogus", "unknown property 'bogus'"),
+        ("ttl 3601", "ttl must be in range [0, 3600]: 3601"),
+        ("ttl", "Wrong argument count or unexpected line ending after 'ttl'"),
+        ("pods all", "wrong value for pods: all; want disabled, insecure or verified"),
+        ("labels a in b", "unable to parse label selector value: 'a in b'"),
+        ("ignore all", "unable to parse ignore value: 'all'; want empty_service"),
+    ] {
+        let text = format!(".:53 {{\n kubernetes cluster.local {{\n {option}\n }}\n}}");
+        let error = testing::config(&text).unwrap_err().to_string();
+        assert_eq!(error, format!("plugin/kubernetes: Corefile:3 - Error during parsing: {message}"));
+    }
+}

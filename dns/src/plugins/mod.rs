@@ -1,0 +1,98 @@
+//! The plugins, and what becomes of every directive that CoreDNS knows.
+
+pub mod kubernetes;
+
+use crate::{
+    block::BlockConfig,
+    corefile::{Directive, Error},
+    plugin::Setup,
+};
+
+/// A directive.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub how: How,
+}
+
+/// What becomes of a directive. Functions get all directives of its name in a block, at least one.
+pub enum How {
+    /// It is a step of the chain.
+    Chain(fn(&BlockConfig, &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error>),
+    /// It is a setting of the block.
+    Settings(fn(&mut BlockConfig, &[&Directive]) -> Result<(), Error>),
+    /// It is taken and has no effect; why.
+    Accepted(&'static str),
+    /// It is refused; what to do instead.
+    Refused(&'static str),
+}
+
+use How::{Chain, Refused};
+
+/// What a directive says that is not built yet.
+const MISSING: &str = "is not implemented";
+
+/// Every directive, in the order of CoreDNS's `plugin.cfg`: that of settings, and of the steps of the chain.
+pub const TABLE: &[Entry] = &[
+    Entry { name: "root", how: Refused(MISSING) },
+    Entry { name: "metadata", how: Refused(MISSING) },
+    Entry { name: "geoip", how: Refused(MISSING) },
+    Entry { name: "cancel", how: Refused(MISSING) },
+    Entry { name: "proxyproto", how: Refused(MISSING) },
+    Entry { name: "quic", how: Refused(MISSING) },
+    Entry { name: "grpc_server", how: Refused(MISSING) },
+    Entry { name: "https", how: Refused(MISSING) },
+    Entry { name: "https3", how: Refused(MISSING) },
+    Entry { name: "timeouts", how: Refused(MISSING) },
+    Entry { name: "multisocket", how: Refused(MISSING) },
+    Entry { name: "reload", how: Refused(MISSING) },
+    Entry { name: "nsid", how: Refused(MISSING) },
+    Entry { name: "bufsize", how: Refused(MISSING) },
+    Entry { name: "bind", how: Refused(MISSING) },
+    Entry { name: "debug", how: Refused(MISSING) },
+    Entry { name: "trace", how: Refused(MISSING) },
+    Entry { name: "ready", how: Refused(MISSING) },
+    Entry { name: "health", how: Refused(MISSING) },
+    Entry { name: "pprof", how: Refused(MISSING) },
+    Entry { name: "shed", how: Refused(MISSING) },
+    Entry { name: "prometheus", how: Refused(MISSING) },
+    Entry { name: "errors", how: Refused(MISSING) },
+    Entry { name: "log", how: Refused(MISSING) },
+    Entry { name: "dnstap", how: Refused(MISSING) },
+    Entry { name: "local", how: Refused(MISSING) },
+    Entry { name: "dns64", how: Refused(MISSING) },
+    Entry { name: "any", how: Refused(MISSING) },
+    Entry { name: "chaos", how: Refused(MISSING) },
+    Entry { name: "loadbalance", how: Refused(MISSING) },
+    Entry { name: "tsig", how: Refused(MISSING) },
+    Entry { name: "rewrite", how: Refused(MISSING) },
+    Entry { name: "autopath", how: Refused(MISSING) },
+    Entry { name: "acl", how: Refused(MISSING) },
+    Entry { name: "cache", how: Refused(MISSING) },
+    Entry { name: "header", how: Refused(MISSING) },
+    Entry { name: "dnssec", how: Refused(MISSING) },
+    Entry { name: "tls", how: Refused(MISSING) },
+    Entry { name: "minimal", how: Refused(MISSING) },
+    Entry { name: "template", how: Refused(MISSING) },
+    Entry { name: "transfer", how: Refused(MISSING) },
+    Entry { name: "hosts", how: Refused(MISSING) },
+    Entry { name: "route53", how: Refused(MISSING) },
+    Entry { name: "azure", how: Refused(MISSING) },
+    Entry { name: "clouddns", how: Refused(MISSING) },
+    Entry { name: "k8s_external", how: Refused(MISSING) },
+    Entry { name: "kubernetes", how: Chain(kubernetes::setup) },
+    Entry { name: "file", how: Refused(MISSING) },
+    Entry { name: "auto", how: Refused(MISSING) },
+    Entry { name: "secondary", how: Refused(MISSING) },
+    Entry { name: "etcd", how: Refused(MISSING) },
+    Entry { name: "loop", how: Refused(MISSING) },
+    Entry { name: "forward", how: Refused(MISSING) },
+    Entry { name: "grpc", how: Refused(MISSING) },
+    Entry { name: "erratic", how: Refused(MISSING) },
+    Entry { name: "whoami", how: Refused(MISSING) },
+    Entry { name: "on", how: Refused(MISSING) },
+    Entry { name: "sign", how: Refused(MISSING) },
+    Entry { name: "view", how: Refused(MISSING) },
+    Entry { name: "nomad", how: Refused(MISSING) },
+];

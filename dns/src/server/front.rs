@@ -1,0 +1,236 @@
+//! A listener's handler: from packets to blocks, by the quick way or the slow one.
+//!
+//! ```text
+//!   packet ─▶ Request ─▶ block of the longest zone ─▶ quick: plugin by plugin, at once
+//!                                                      └ slow: a future through the whole chain
+//! ```
+//!
+//! Replacing the configuration swaps the router under the listener; questions that are being answered keep the old one.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use hickory_proto::op::ResponseCode;
+use tokio::sync::Semaphore;
+
+use super::{Handled, Handler, Later, Peer, Tallies, metrics::Seen};
+use crate::{
+    answer::{self, Answered, CLASS_IN, Request, Transport, Unread},
+    block::{Block, Route, Router},
+    plugin::{Internal, Query, Quick, Quickly, Reply},
+};
+
+/// The most questions of a process that are being answered the slow way at once. More are dropped: their clients ask
+/// again, and those that are being answered are not kept from it.
+const SLOW: usize = 16_384;
+
+/// Records of a transfer in one message: well below 64 KiB of ordinary records.
+const TRANSFER_BYTES: usize = 16 << 10;
+
+/// A listener's handler.
+pub struct Front {
+    router: ArcSwap<Router>,
+    shared: Arc<Shared>,
+}
+
+/// What all listeners of a process share.
+pub struct Shared {
+    slow: Semaphore,
+    dropped: AtomicU64,
+    /// The counters.
+    pub tallies: Arc<Tallies>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { slow: Semaphore::new(SLOW), dropped: AtomicU64::new(0), tallies: Arc::default() }
+    }
+}
+
+impl Shared {
+    /// Questions that were dropped because too many were being answered.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Front {
+    /// A handler that asks this router.
+    pub fn new(router: Arc<Router>, shared: Arc<Shared>) -> Self {
+        Self { router: ArcSwap::new(router), shared }
+    }
+
+    /// Replaces the configuration.
+    pub fn replace(&self, router: Arc<Router>) {
+        self.router.store(router);
+    }
+
+    /// What is said to a request that no block takes. It is counted under the zone `dropped`.
+    fn refuse(
+        &self,
+        router: &Router,
+        request: &Request,
+        rcode: ResponseCode,
+        seen: &Seen,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        let answered = answer::refuse(request, rcode, seen.from.transport, out);
+        let tally = self.shared.tallies.of(&router.server, &"dropped".into(), &"".into());
+        tally.answered(seen, answered.qtype, out);
+        Handled::Reply
+    }
+
+    fn quick(&self, route: &Route, request: &Request, from: &Peer, out: &mut Vec<u8>) -> Option<Answered> {
+        let block = &route.block;
+        let question = Quick {
+            request,
+            peer: from,
+            rotation: if block.rotates { fastrand::u32(..) } else { 0 },
+            bounds: block.bounds,
+            payload: block.payload,
+        };
+        for plugin in &block.quick {
+            match plugin.quick(&question, out) {
+                Quickly::Pass => {}
+                Quickly::Answered(answered) => return Some(answered),
+                Quickly::Slow => return None,
+            }
+        }
+        None
+    }
+
+    fn slow(&self, router: Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Option<Later> {
+        // A place is given back when the future ends, however it does.
+        let Ok(place) = self.shared.slow.try_acquire() else {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        place.forget();
+        let place = Place(Arc::clone(&self.shared));
+        let options = if request.edns.is_some_and(|edns| edns.has_options) {
+            Request::options(bytes)
+        } else {
+            Vec::new()
+        };
+        let request = Arc::new(request);
+        let mut query = Query {
+            question: request.question.clone(),
+            request: Arc::clone(&request),
+            options,
+            peer: seen.from,
+            started: seen.started,
+            size: seen.request,
+            server: Arc::clone(&router.server),
+            zone: "".into(),
+            block: Arc::new(Block::nothing()),
+            router: Arc::clone(&router),
+            metadata: Vec::new(),
+            internal: Internal::default(),
+        };
+        Some(Box::pin(async move {
+            let serving = AssertUnwindSafe(router.serve(&mut query)).catch_unwind();
+            let reply = match serving.await {
+                Ok(reply) => reply,
+                Err(panic) if query.block.debug => std::panic::resume_unwind(panic),
+                Err(_) => {
+                    place.0.tallies.panicked();
+                    tracing::error!(client = %query.peer.address, "a request made a plugin panic");
+                    Reply::new("", ResponseCode::ServFail)
+                }
+            };
+            if reply.silent {
+                return Vec::new();
+            }
+            let messages = write(&request, &reply, seen.from.transport, query.block.payload);
+            let view: Arc<str> =
+                query.block.view.as_ref().map_or_else(|| "".into(), |view| view.name().into());
+            let zone = if query.zone.is_empty() { "dropped".into() } else { Arc::clone(&query.zone) };
+            if query.block.counted || query.zone.is_empty() {
+                let tally = place.0.tallies.of(&query.server, &zone, &view);
+                let qtype = Some(request.question.qtype);
+                tally.answered(&seen, qtype, messages.first().map_or(&[], Vec::as_slice));
+            }
+            messages
+        }))
+    }
+}
+
+impl Handler for Front {
+    fn handle(&self, bytes: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled {
+        let seen = Seen { from, started: Instant::now(), request: bytes.len() };
+        let router = self.router.load();
+        let request = match Request::read(bytes) {
+            Ok(request) => request,
+            Err(Unread::Ignore) => return Handled::Silent,
+            Err(Unread::Refuse(request, rcode)) => return self.refuse(&router, &request, rcode, &seen, out),
+        };
+        if request.question.qclass == CLASS_IN {
+            match router.plain(&request.question.name, request.question.qtype) {
+                Ok(None) => return self.refuse(&router, &request, ResponseCode::Refused, &seen, out),
+                Ok(Some(route)) => {
+                    if let Some(answered) = self.quick(route, &request, &from, out) {
+                        if let Some(metrics) = &route.metrics {
+                            metrics.answered(&seen, answered.qtype, out);
+                        }
+                        return Handled::Reply;
+                    }
+                }
+                Err(_) => {}
+            }
+        } else if !router.all_classes {
+            return self.refuse(&router, &request, ResponseCode::Refused, &seen, out);
+        }
+        match self.slow(Arc::clone(&router), request, bytes, seen) {
+            Some(later) => Handled::Later(later),
+            None => Handled::Silent,
+        }
+    }
+
+    fn panicked(&self) {
+        self.shared.tallies.panicked();
+    }
+}
+
+/// One of the places of the slow way.
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.slow.add_permits(1);
+    }
+}
+
+/// The messages of a reply: one, or as many as a transfer needs (RFC 5936 2.2).
+fn write(request: &Request, reply: &Reply, transport: Transport, payload: u16) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    let mut message = Vec::new();
+    let Some(records) = &reply.transfer else {
+        answer::write_reply(request, reply, transport, payload, &mut message);
+        return vec![message];
+    };
+    let mut rest = records.as_slice();
+    let mut part = Reply { transfer: None, ..Reply::new(reply.plugin, reply.rcode) };
+    part.authoritative = true;
+    while !rest.is_empty() {
+        // Record by record would be exact; their usual size is enough.
+        let mut bytes = 0;
+        let count = rest.iter().take_while(|record| {
+            bytes += record.name.len() + 32;
+            bytes < TRANSFER_BYTES
+        });
+        let (now, later) = rest.split_at(count.count().max(1).min(rest.len()));
+        part.answers = now.to_vec();
+        answer::write_reply(request, &part, transport, payload, &mut message);
+        messages.push(std::mem::take(&mut message));
+        rest = later;
+    }
+    messages
+}

@@ -1,0 +1,257 @@
+//! Serves configurations, one after another, without closing a socket that the next one needs.
+//!
+//! ```text
+//!   Config ─▶ start every plugin ─▶ bind what is new ─▶ swap the routers ─▶ stop what is old
+//!                   │ fails                │ fails
+//!                   └──────────────────────┴─▶ nothing has changed
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::{runtime::Handle, sync::Mutex, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{Front, Limits, Server, Shared};
+use crate::{
+    block::{Block, BlockConfig, BlockKey, Config, Route, Router, Scheme},
+    plugin::{Clusters, Meters, StartError, World},
+};
+
+/// What does not change from one configuration to the next.
+#[derive(Clone)]
+pub struct Settings {
+    /// Bounds on what clients may cost.
+    pub limits: Limits,
+    /// The metrics of the process.
+    pub meters: Arc<Meters>,
+    /// The clusters' zones.
+    pub clusters: Arc<dyn Clusters>,
+    /// The runtime that serves.
+    pub runtime: Handle,
+    /// A detected loop ends the process.
+    pub loop_is_fatal: bool,
+}
+
+/// Why a configuration is not served. The one before it still is.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A plugin cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] io::Error),
+}
+
+/// The serving side of a process.
+pub struct Service {
+    settings: Settings,
+    shared: Arc<Shared>,
+    listeners: Mutex<HashMap<Listen, Running>>,
+    current: ArcSwapOption<Loaded>,
+    stop: CancellationToken,
+}
+
+/// A configuration that is being served.
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// Its blocks, in the same order.
+    pub blocks: Vec<Arc<Block>>,
+    stop: CancellationToken,
+}
+
+/// What a socket is for. `None` is every address of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Listen {
+    scheme: Scheme,
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+struct Running {
+    front: Arc<Front>,
+    addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// How long plugins of a configuration that was replaced go on for questions that are still being answered.
+const AFTERGLOW: Duration = Duration::from_secs(10);
+
+impl Service {
+    /// A service of nothing yet. Everything ends with `stop`.
+    pub fn new(settings: Settings, stop: CancellationToken) -> Self {
+        let shared = Arc::new(Shared::default());
+        settings.meters.edit(|registry| shared.tallies.register(registry));
+        Self { settings, shared, listeners: Mutex::default(), current: ArcSwapOption::empty(), stop }
+    }
+
+    /// Serves this configuration instead of the one before.
+    ///
+    /// # Errors
+    /// When a plugin cannot start or an address cannot be listened on. Then nothing has changed.
+    pub async fn load(&self, config: Config) -> Result<(), LoadError> {
+        let mut listeners = self.listeners.lock().await;
+        let _inside = self.settings.runtime.enter();
+        let stop = self.stop.child_token();
+        // What has been started ends again unless the end of this function is reached.
+        let undo = stop.clone().drop_guard();
+        let blocks = config.blocks.iter().map(|block| self.start(block, &stop));
+        let blocks: Vec<Arc<Block>> = blocks.collect::<Result<_, _>>()?;
+        let mut routers = self.routers(&config, &blocks);
+        let mut fresh = Vec::new();
+        for (listen, router) in &routers {
+            if !listeners.contains_key(listen) {
+                let front = Arc::new(Front::new(Arc::clone(router), Arc::clone(&self.shared)));
+                let block =
+                    config.blocks.iter().find(|block| listens(block).any(|(other, _)| other == *listen));
+                fresh.push((*listen, self.bind(*listen, block, &front)?, front));
+            }
+        }
+        for (listen, running) in listeners.iter() {
+            match routers.remove(listen) {
+                Some(router) => running.front.replace(router),
+                None => running.stop.cancel(),
+            }
+        }
+        listeners.retain(|_, running| !running.stop.is_cancelled());
+        for (listen, server, front) in fresh {
+            let stop = self.stop.child_token();
+            let addresses = server.local_addrs().to_vec();
+            let task = self.settings.runtime.spawn(server.run(stop.clone()));
+            listeners.insert(listen, Running { front, addresses, stop, task });
+        }
+        undo.disarm();
+        let used: Vec<_> = (blocks.iter().flat_map(|block| &block.plugins))
+            .filter_map(|plugin| plugin.cluster().cloned())
+            .collect();
+        let old = self.current.swap(Some(Arc::new(Loaded { config, blocks, stop })));
+        self.settings.clusters.keep(&used);
+        if let Some(old) = old {
+            self.settings.runtime.spawn(async move {
+                tokio::time::sleep(AFTERGLOW).await;
+                old.stop.cancel();
+            });
+        }
+        Ok(())
+    }
+
+    /// The configuration that is being served.
+    pub fn current(&self) -> Option<Arc<Loaded>> {
+        self.current.load_full()
+    }
+
+    /// The names of plugins that are not ready, each once, in alphabetical order.
+    pub fn unready(&self) -> Vec<&'static str> {
+        let Some(loaded) = self.current() else { return vec!["configuration"] };
+        let plugins = loaded.blocks.iter().flat_map(|block| &block.plugins);
+        let mut names: Vec<_> =
+            plugins.filter(|plugin| !plugin.ready()).map(|plugin| plugin.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Every address that is listened on, with how it is spoken to.
+    pub async fn addresses(&self) -> Vec<(Scheme, SocketAddr)> {
+        let listeners = self.listeners.lock().await;
+        let mut all: Vec<_> = (listeners.iter())
+            .flat_map(|(listen, running)| running.addresses.iter().map(|address| (listen.scheme, *address)))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Waits for the end, which `stop` begins.
+    pub async fn ended(&self) {
+        let running: Vec<Running> = self.listeners.lock().await.drain().map(|(_, running)| running).collect();
+        for running in running {
+            let _ = running.task.await;
+        }
+    }
+
+    fn start(&self, block: &BlockConfig, stop: &CancellationToken) -> Result<Arc<Block>, StartError> {
+        let world = World {
+            stop: stop.clone(),
+            meters: Arc::clone(&self.settings.meters),
+            clusters: Arc::clone(&self.settings.clusters),
+            zones: block.zones(),
+            root: PathBuf::from(&block.root),
+            listens: listens(block).flat_map(|(listen, _)| listen.addresses()).collect(),
+            loop_is_fatal: self.settings.loop_is_fatal,
+        };
+        Block::start(block, &world).map(Arc::new)
+    }
+
+    /// A router for each listener.
+    fn routers(&self, config: &Config, blocks: &[Arc<Block>]) -> BTreeMap<Listen, Arc<Router>> {
+        let mut routers: BTreeMap<Listen, Router> = BTreeMap::new();
+        for (block_config, block) in config.blocks.iter().zip(blocks) {
+            for (listen, key) in listens(block_config) {
+                let router = routers.entry(listen).or_insert_with(|| Router::new(listen.label().into()));
+                let zone: Arc<str> = key.zone.to_ascii().into();
+                let view = block.view.as_ref().map_or("", |view| view.name()).into();
+                let metrics = block.counted.then(|| self.shared.tallies.of(&router.server, &zone, &view));
+                router.add(&key.zone, Route { zone, block: Arc::clone(block), metrics });
+            }
+        }
+        routers.into_iter().map(|(listen, router)| (listen, Arc::new(router))).collect()
+    }
+
+    fn bind(
+        &self,
+        listen: Listen,
+        block: Option<&BlockConfig>,
+        front: &Arc<Front>,
+    ) -> io::Result<Server<Front>> {
+        let mut limits = self.settings.limits.clone();
+        if let Some(block) = block {
+            limits.udp_sockets = block.sockets.unwrap_or(limits.udp_sockets);
+            limits.tcp_idle = block.timeouts.idle.or(block.timeouts.read).unwrap_or(limits.tcp_idle);
+            limits.tcp_write = block.timeouts.write.unwrap_or(limits.tcp_write);
+        }
+        match listen.scheme {
+            Scheme::Dns => Server::bind(&listen.addresses(), Arc::clone(front), limits),
+            Scheme::Tls | Scheme::Https => {
+                Err(io::Error::other(format!("{}: this transport is not served", listen.label())))
+            }
+        }
+    }
+}
+
+impl Listen {
+    /// As metrics and logs name it: `dns://:53`, `dns://10.0.0.1:53`.
+    fn label(&self) -> String {
+        match self.ip {
+            Some(ip) => format!("{}://{}", self.scheme, SocketAddr::new(ip, self.port)),
+            None => format!("{}://:{}", self.scheme, self.port),
+        }
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        match self.ip {
+            Some(ip) => vec![SocketAddr::new(ip, self.port)],
+            None => {
+                vec![(Ipv4Addr::UNSPECIFIED, self.port).into(), (Ipv6Addr::UNSPECIFIED, self.port).into()]
+            }
+        }
+    }
+}
+
+/// What a block listens on, and under which keys.
+fn listens(block: &BlockConfig) -> impl Iterator<Item = (Listen, &BlockKey)> {
+    block.keys.iter().flat_map(|key| {
+        let ips = block.bind.iter().copied().map(Some);
+        let all = block.bind.is_empty().then_some(None);
+        ips.chain(all).map(move |ip| (Listen { scheme: key.scheme, ip, port: key.port }, key))
+    })
+}
