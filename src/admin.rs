@@ -21,9 +21,8 @@ use axum::{
     routing::get,
 };
 use callsign_controller::Standing;
-use callsign_dns::Zone;
+use callsign_dns::{plugin::Meters, server::Service};
 use callsign_shared::{Journal, Key, journal, watch::SyncState};
-use prometheus_client::{encoding::text, registry::Registry};
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +36,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Status {
     /// How far the watches are.
     pub(crate) sync: Arc<SyncState>,
-    /// The zone, where there is DNS: what has been listed is ready when it is answered.
-    pub(crate) zone: Option<Arc<Zone>>,
+    /// DNS, where it is served: what has been listed is ready when it is answered.
+    pub(crate) service: Option<Arc<Service>>,
     /// Where its candidate stands, where there is leader election.
     pub(crate) standing: Option<watch::Receiver<Standing>>,
     /// The controllers, where there are any.
@@ -46,7 +45,7 @@ pub(crate) struct Status {
     /// Cancelled when the process begins to end: not ready from then on.
     pub(crate) ending: CancellationToken,
     /// All metrics.
-    pub(crate) registry: Registry,
+    pub(crate) meters: Arc<Meters>,
     /// What the controllers wrote, where they run.
     pub(crate) journal: Option<Arc<Journal>>,
 }
@@ -112,8 +111,8 @@ fn ready(status: &Arc<Status>) -> axum::routing::MethodRouter {
         }
         let unsynced = status.sync.unsynced();
         if unsynced.is_empty() {
-            return match (&status.zone, refused(&status)) {
-                (Some(zone), _) if !zone.is_synced() => {
+            return match (&status.service, refused(&status)) {
+                (Some(service), _) if !service.unready().is_empty() => {
                     (StatusCode::SERVICE_UNAVAILABLE, "zone: loading\n".to_owned())
                 }
                 (_, Some(reason)) => {
@@ -164,18 +163,15 @@ fn lines(journal: &Journal, Query(asked): Query<JournalQuery>) -> Response {
 /// permission that is taken away from a replica that answers DNS: it goes on to, as it does when the API server is gone.
 fn refused(status: &Status) -> Option<String> {
     let standing = status.standing.as_ref()?.borrow();
-    let answers_on = standing.admitted && status.zone.is_some();
+    let answers_on = standing.admitted && status.service.is_some();
     standing.refused.clone().filter(|_| !answers_on)
 }
 
 fn metrics(status: &Arc<Status>) -> axum::routing::MethodRouter {
     let status = Arc::clone(status);
-    get(async move || {
-        let mut page = String::new();
-        match text::encode(&mut page, &status.registry) {
-            Ok(()) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        }
+    get(async move || match status.meters.encode() {
+        Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     })
 }
 

@@ -1,10 +1,16 @@
 //! The client of the Kubernetes API.
 
+use std::path::Path;
+
+use anyhow::Context as _;
+use callsign_dns::plugins::kubernetes::ClusterAccess;
 use http::HeaderValue;
 use kube::{
     Client, Config,
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{
+        AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+    },
 };
 
 use crate::{args::ClusterArgs, exit::Exit, requests::Requests};
@@ -33,6 +39,62 @@ pub(crate) async fn config(args: &ClusterArgs) -> Result<Config, Exit> {
         }
         None => Config::infer().await.map_err(Exit::configuration),
     }
+}
+
+/// How to reach the cluster a `kubernetes` directive names.
+///
+/// # Errors
+/// When a file cannot be read, or the environment names no cluster.
+pub(crate) fn access(access: &ClusterAccess) -> anyhow::Result<Config> {
+    if let Some((path, context)) = &access.kubeconfig {
+        let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+        let named = || format!("kubeconfig {}", path.display());
+        let kubeconfig = Kubeconfig::read_from(path).with_context(named)?;
+        // Files are all it reads: nothing is waited for.
+        return futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &options))
+            .with_context(named);
+    }
+    let Some(endpoint) = &access.endpoint else {
+        return futures::executor::block_on(Config::infer())
+            .context("no cluster: this is no pod, and there is no kubeconfig");
+    };
+    let Some([certificate, key, authority]) = &access.tls else {
+        return Ok(Config::new(endpoint.parse().with_context(|| format!("endpoint {endpoint}"))?));
+    };
+    let text = |path: &Path| path.display().to_string();
+    let kubeconfig = Kubeconfig {
+        clusters: vec![NamedCluster {
+            name: "endpoint".to_owned(),
+            cluster: Some(Cluster {
+                server: Some(endpoint.clone()),
+                certificate_authority: Some(text(authority)),
+                ..Cluster::default()
+            }),
+            ..NamedCluster::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: "tls".to_owned(),
+            auth_info: Some(AuthInfo {
+                client_certificate: Some(text(certificate)),
+                client_key: Some(text(key)),
+                ..AuthInfo::default()
+            }),
+            ..NamedAuthInfo::default()
+        }],
+        contexts: vec![NamedContext {
+            name: "corefile".to_owned(),
+            context: Some(Context {
+                cluster: "endpoint".to_owned(),
+                user: Some("tls".to_owned()),
+                ..Context::default()
+            }),
+            ..NamedContext::default()
+        }],
+        current_context: Some("corefile".to_owned()),
+        ..Kubeconfig::default()
+    };
+    futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()))
+        .with_context(|| format!("endpoint {endpoint}"))
 }
 
 /// The namespace of the account we run as, where `config` is that of a pod.

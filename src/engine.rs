@@ -8,52 +8,58 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use callsign_controller::{Config as ControllerConfig, leader::Config as LeaderConfig};
 use callsign_dns::{
-    Latency, Pods, Zone, ZoneConfig,
-    server::{ClusterHandler, Forward, ForwardLimits, Limits, Metrics, Server},
+    block::Config,
+    plugin::{self, Meters},
+    server::{self, Limits, LoadError, Service},
 };
 use callsign_shared::{
-    Feed, Index,
     index::Source,
-    watch::{self, Scope, SyncState},
+    watch::{Scope, SyncState},
 };
-use prometheus_client::registry::Registry;
 use tokio::{
     runtime::{Handle, Runtime},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     admin,
-    args::{AdminArgs, DnsArgs, PodNames},
-    client::client,
+    args::AdminArgs,
+    clusters::{ClusterSettings, Clusters},
     exit::Exit,
-    requests::Requests,
-    watches::Watches,
     writing::Writing,
 };
 
-/// How many changes the zone takes in before others get their turn.
-const ZONE_BATCH: usize = 256;
-
 /// What to run.
 pub(crate) struct Settings {
-    /// DNS, and where to listen for it.
-    pub(crate) dns: Option<(DnsArgs, Vec<SocketAddr>)>,
+    /// DNS.
+    pub(crate) dns: Option<DnsSettings>,
     /// The controllers.
     pub(crate) controller: Option<ControllerConfig>,
     /// The Lease that they write under; without one they write whatever others do.
     pub(crate) leader: Option<LeaderConfig>,
     /// Whether endpoints of Services with a selector are answered as the controllers see them.
     pub(crate) source: Source,
-    /// Health, readiness and metrics.
+    /// Health, readiness and metrics, where the configuration of DNS does not say.
     pub(crate) admin: Option<AdminArgs>,
+}
+
+/// What DNS to serve.
+pub(crate) struct DnsSettings {
+    /// The server blocks.
+    pub(crate) config: Config,
+    /// The addresses under which clients reach this process; empty for those of the machine.
+    pub(crate) own_addresses: Vec<std::net::IpAddr>,
+    /// Servers that must not be this one.
+    pub(crate) upstreams: Vec<SocketAddr>,
+    /// A detected loop ends the process.
+    pub(crate) loop_is_fatal: bool,
 }
 
 /// Everything that runs.
 pub(crate) struct Engine {
-    sync: Arc<SyncState>,
+    sync: Option<Arc<SyncState>>,
     dns: Option<Dns>,
     stop: CancellationToken,
     ending: CancellationToken,
@@ -65,9 +71,8 @@ pub(crate) struct Engine {
 
 /// The serving side.
 struct Dns {
+    service: Arc<Service>,
     addresses: Vec<SocketAddr>,
-    zone: Arc<Zone>,
-    serving: JoinHandle<()>,
     #[expect(dead_code, reason = "serving ends with it")]
     runtime: Threads,
 }
@@ -85,50 +90,60 @@ impl Drop for Threads {
 
 impl Engine {
     /// Listens and starts to watch. Returns when every socket is bound, long before anything is known of the cluster.
+    /// `cluster` is the one that directives without an address mean; `None` for that of the environment.
     ///
     /// # Errors
     /// When an address cannot be listened on, or a setting makes no sense.
-    pub(crate) async fn start(cluster: &kube::Config, settings: Settings) -> Result<Self, Exit> {
-        let index = Arc::new(Index::new());
+    pub(crate) async fn start(cluster: Option<&kube::Config>, settings: Settings) -> Result<Self, Exit> {
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
-        let mut registry = Registry::default();
-        let requests = Requests::register(&mut registry, &cluster.cluster_url);
-        let verified = settings.dns.as_ref().is_some_and(|(dns, _)| dns.pods == PodNames::Verified);
-        let dns = match &settings.dns {
-            Some((args, listen)) => Some(dns(args, listen, settings.source, &index, &mut registry, &stop)?),
+        let meters = Arc::new(Meters::default());
+        let own_addresses = match &settings.dns {
+            Some(dns) if dns.own_addresses.is_empty() => own_addresses(),
+            Some(dns) => dns.own_addresses.clone(),
+            None => Vec::new(),
+        };
+        let clusters = Arc::new(Clusters::new(ClusterSettings {
+            default: cluster.cloned(),
+            meters: Arc::clone(&meters),
+            watching: Handle::current(),
+            stop: stop.clone(),
+            source: settings.source,
+            own_addresses,
+        }));
+        let controlled = match (&settings.controller, cluster) {
+            (Some(_), Some(cluster)) => {
+                let scope = Scope { controller: true, pods: true };
+                Some((clusters.pin(scope).map_err(Exit::configuration)?, cluster))
+            }
+            _ => None,
+        };
+        let dns = match settings.dns {
+            Some(dns) => Some(Dns::start(dns, &clusters, &meters, &stop).await?),
             None => None,
         };
         for address in dns.iter().flat_map(|dns| &dns.addresses) {
             info!(what = "dns", %address, "listening");
         }
-        let scope = Scope { pods: verified, controller: settings.controller.is_some() };
         let mut tasks = Vec::new();
-        // Before the watches: a feed that is there first need not be filled.
-        let feed = dns.as_ref().map(|dns| index.subscribe(dns.zone.interest()));
-        let (sync, watches) = watch::start(&client(cluster.clone(), &requests)?, &index, scope, &stop);
-        tasks.push(watches);
-        registry.register_collector(Box::new(Watches(Arc::clone(&sync))));
-        let writing = match settings.controller {
-            Some(config) => {
-                let configs = (config, settings.leader);
-                Some(Writing::start((cluster, &requests), configs, &index, &sync, &mut registry, &stop)?)
+        let sync = clusters.watch();
+        let writing = match (settings.controller, controlled, &sync) {
+            (Some(config), Some((index, cluster)), Some(sync)) => {
+                let (requests, configs) = (clusters.requests(cluster), (config, settings.leader));
+                let start = |registry: &mut _| {
+                    Writing::start((cluster, &requests), configs, &index, sync, registry, &stop)
+                };
+                Some(meters.edit(start)?)
             }
-            None => None,
+            _ => None,
         };
-        if let (Some(dns), Some(feed)) = (&dns, feed) {
-            let mut follower = JoinSet::new();
-            let latency = Latency::register(&mut registry, Arc::clone(&index));
-            follower.spawn(follow(Arc::clone(&dns.zone), feed, latency, Arc::clone(&sync)));
-            tasks.push(follower);
-        }
         let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
-        if let Some(admin) = &settings.admin {
-            let zone = dns.as_ref().map(|dns| Arc::clone(&dns.zone));
+        if let (Some(admin), Some(sync)) = (&settings.admin, &sync) {
+            let service = dns.as_ref().map(|dns| Arc::clone(&dns.service));
             let journal = writing.as_ref().map(Writing::journal);
             let standing = writing.as_ref().and_then(Writing::standing);
-            let duty = writing.as_ref().map(|writing| writing.duty(zone.is_some()));
-            let (sync, ending) = (Arc::clone(&sync), ending.clone());
-            let status = admin::Status { sync, zone, standing, duty, ending, registry, journal };
+            let duty = writing.as_ref().map(|writing| writing.duty(service.is_some()));
+            let (sync, ending) = (Arc::clone(sync), ending.clone());
+            let status = admin::Status { sync, service, standing, duty, ending, meters, journal };
             tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
         }
         Ok(Self { sync, dns, stop, ending, writing, lameduck, tasks })
@@ -142,8 +157,10 @@ impl Engine {
 
     /// Waits until everything watched has been listed and, where there is DNS, is answered.
     pub(crate) async fn ready(&self) {
-        self.sync.wait().await;
-        while self.dns.as_ref().is_some_and(|dns| !dns.zone.is_synced()) {
+        if let Some(sync) = &self.sync {
+            sync.wait().await;
+        }
+        while self.dns.as_ref().is_some_and(|dns| !dns.service.unready().is_empty()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -184,7 +201,7 @@ impl Engine {
         }
         if let Some(dns) = self.dns.take() {
             // Serving ends within its own grace.
-            let _ = dns.serving.await;
+            dns.service.ended().await;
         }
         Ok(())
     }
@@ -197,43 +214,35 @@ async fn ended(writing: &mut Option<Writing>) -> Exit {
     }
 }
 
-fn dns(
-    args: &DnsArgs,
-    listen: &[SocketAddr],
-    source: Source,
-    index: &Arc<Index>,
-    registry: &mut Registry,
-    stop: &CancellationToken,
-) -> Result<Dns, Exit> {
-    let mut config = ZoneConfig::cluster(&args.cluster_domain).map_err(Exit::configuration)?;
-    config.ttl = args.ttl;
-    config.source = source;
-    config.pods = match args.pods {
-        PodNames::Disabled => Pods::Disabled,
-        PodNames::Insecure => Pods::Insecure,
-        PodNames::Verified => Pods::Verified,
-    };
-    config.own_addresses =
-        if args.own_address.is_empty() { own_addresses() } else { args.own_address.clone() };
-    let zone = Arc::new(Zone::new(config, Arc::clone(index)));
-    let (runtime, handle) = threads("dns", None)?;
-    let port = listen.first().map_or(0, SocketAddr::port);
-    let metrics = Arc::new(Metrics::new(format!("dns://:{port}")));
-    metrics.register(registry);
-    let forward =
-        (!args.upstream.is_empty()).then(|| Forward::new(args.upstream.clone(), ForwardLimits::default()));
-    let handler = Arc::new(ClusterHandler::new(Arc::clone(&zone), forward, metrics));
-    let server = {
-        let _inside = handle.enter();
-        Server::bind(listen, handler, Limits::default()).map_err(Exit::listen)?
-    };
-    let addresses = server.local_addrs().to_vec();
-    if let Some(own) = args.upstream.iter().find(|upstream| is_own(**upstream, &addresses)) {
-        let why = format!("--upstream {own}: that is this server, which would ask itself for ever");
-        return Err(Exit::configuration(anyhow::anyhow!(why)));
+impl Dns {
+    async fn start(
+        settings: DnsSettings,
+        clusters: &Arc<Clusters>,
+        meters: &Arc<Meters>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Exit> {
+        let (runtime, handle) = threads("dns", None)?;
+        let service = Arc::new(Service::new(
+            server::Settings {
+                limits: Limits::default(),
+                meters: Arc::clone(meters),
+                clusters: Arc::clone(clusters) as Arc<dyn plugin::Clusters>,
+                runtime: handle,
+                loop_is_fatal: settings.loop_is_fatal,
+            },
+            stop.clone(),
+        ));
+        service.load(settings.config).await.map_err(|error| match error {
+            LoadError::Listen(error) => Exit::listen(error),
+            LoadError::Start(error) => Exit::configuration(error),
+        })?;
+        let addresses: Vec<_> = service.addresses().await.into_iter().map(|(_, address)| address).collect();
+        if let Some(own) = settings.upstreams.iter().find(|upstream| is_own(**upstream, &addresses)) {
+            let why = format!("--upstream {own}: that is this server, which would ask itself for ever");
+            return Err(Exit::configuration(anyhow::anyhow!(why)));
+        }
+        Ok(Self { service, addresses, runtime })
     }
-    let serving = handle.spawn(server.run(stop.clone()));
-    Ok(Dns { addresses, zone, serving, runtime })
 }
 
 /// A runtime with as many threads as there are cores, or with this many.
@@ -266,28 +275,4 @@ fn is_own(address: SocketAddr, listening: &[SocketAddr]) -> bool {
             && (own.ip() == address.ip()
                 || own.ip().is_unspecified() && own.is_ipv4() == address.is_ipv4() && here(address.ip()))
     })
-}
-
-/// Feeds the index's changes to the zone, and says when the first sync is in it.
-async fn follow(zone: Arc<Zone>, feed: Feed, latency: Latency, sync: Arc<SyncState>) {
-    loop {
-        if !zone.is_synced() {
-            tokio::select! {
-                () = feed.changed() => {}
-                () = sync.wait() => {
-                    // What was marked before the last list ended is still in the feed.
-                    while !feed.is_empty() {
-                        latency.apply(&zone, &feed.take(ZONE_BATCH));
-                        tokio::task::yield_now().await;
-                    }
-                    zone.set_synced();
-                }
-            }
-        } else {
-            feed.changed().await;
-        }
-        latency.apply(&zone, &feed.take(ZONE_BATCH));
-        // A long relist must not keep this thread for itself.
-        tokio::task::yield_now().await;
-    }
 }

@@ -2,7 +2,10 @@
 
 mod admin;
 mod args;
+mod blocks;
 mod client;
+mod clusters;
+mod coredns;
 mod duty;
 mod engine;
 mod exit;
@@ -24,12 +27,35 @@ use args::{Cli, Command};
 use exit::Exit;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "-conf") {
+        return in_place_of_coredns(words.next().unwrap_or_default().as_ref());
+    }
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
             eprintln!("callsign: {exit}");
             exit.code()
+        }
+    }
+}
+
+fn in_place_of_coredns(conf: &std::path::Path) -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tracing_subscriber::fmt().init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(coredns::run(conf, 53)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            eprintln!("{exit}");
+            ExitCode::FAILURE
         }
     }
 }

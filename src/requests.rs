@@ -4,10 +4,12 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
+use callsign_dns::plugin::{Meter, Meters};
 use http::{Request, Response};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -16,12 +18,19 @@ use prometheus_client::{
 };
 use tower::{Layer, Service};
 
-/// The counters. Clones are the same.
+/// The counters of requests to one API server. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
+    meter: Arc<RequestMeter>,
+    host: String,
+}
+
+/// The counters of all.
+#[derive(Debug)]
+pub(crate) struct RequestMeter {
     total: Family<RequestLabels, Counter>,
     duration: Family<VerbLabels, Histogram>,
-    host: String,
+    coredns: Family<VerbLabels, Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,6 +46,9 @@ struct VerbLabels {
     host: String,
 }
 
+/// The default buckets of Prometheus' clients, seconds.
+const PROMETHEUS_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 /// A client's service, counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Counted<S> {
@@ -44,14 +56,13 @@ pub(crate) struct Counted<S> {
     requests: Requests,
 }
 
-impl Requests {
-    /// Counters of requests to the API server at `url`.
-    pub(crate) fn register(registry: &mut Registry, url: &http::Uri) -> Self {
+impl Meter for RequestMeter {
+    fn register(registry: &mut Registry) -> Self {
         let seconds = || Histogram::new([0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0]);
         let new = Self {
             total: Family::default(),
             duration: Family::new_with_constructor(seconds),
-            host: url.authority().map(ToString::to_string).unwrap_or_default(),
+            coredns: Family::new_with_constructor(|| Histogram::new(PROMETHEUS_BUCKETS)),
         };
         registry.register(
             "rest_client_requests",
@@ -63,17 +74,29 @@ impl Requests {
             "Request latency in seconds. Broken down by verb, and host",
             new.duration.clone(),
         );
+        registry.register(
+            "coredns_kubernetes_rest_client_request_duration_seconds",
+            "Request latency in seconds. Broken down by verb and host",
+            new.coredns.clone(),
+        );
         new
+    }
+}
+
+impl Requests {
+    /// Counters of requests to the API server at `url`.
+    pub(crate) fn of(meters: &Meters, url: &http::Uri) -> Self {
+        Self { meter: meters.of(), host: url.authority().map(ToString::to_string).unwrap_or_default() }
     }
 
     fn answered(&self, method: &http::Method, code: Option<http::StatusCode>, seconds: f64) {
         let (method, host) = (method.to_string(), self.host.clone());
         // Without an answer there is no code; client-go says so.
         let code = code.map_or_else(|| "<error>".to_owned(), |code| code.as_str().to_owned());
-        self.duration
-            .get_or_create(&VerbLabels { verb: method.clone(), host: host.clone() })
-            .observe(seconds);
-        self.total.get_or_create(&RequestLabels { code, method, host }).inc();
+        let verb = VerbLabels { verb: method.clone(), host: host.clone() };
+        self.meter.duration.get_or_create(&verb).observe(seconds);
+        self.meter.coredns.get_or_create(&verb).observe(seconds);
+        self.meter.total.get_or_create(&RequestLabels { code, method, host }).inc();
     }
 }
 
@@ -118,8 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_request_is_counted_by_its_end() {
-        let mut registry = Registry::default();
-        let requests = Requests::register(&mut registry, &"https://10.0.0.1:6443/".parse().unwrap());
+        let meters = Meters::default();
+        let requests = Requests::of(&meters, &"https://10.0.0.1:6443/".parse().unwrap());
         for code in [200, 429, 0] {
             let answer = tower::service_fn(move |_: Request<()>| async move {
                 match code {
@@ -130,8 +153,7 @@ mod tests {
             let request = Request::builder().method("PUT").body(()).unwrap();
             let _ = requests.layer(answer).oneshot(request).await;
         }
-        let mut page = String::new();
-        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        let page = meters.encode().unwrap();
         for code in ["200", "429", "<error>"] {
             let line = format!(
                 "rest_client_requests_total{{code=\"{code}\",method=\"PUT\",host=\"10.0.0.1:6443\"}} 1\n"

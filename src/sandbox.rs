@@ -21,7 +21,7 @@ use crate::{
     client,
     engine::{Engine, Settings},
     exit::Exit,
-    signals,
+    serve, signals,
 };
 
 /// How long the sandbox waits for its pods before it says that it is ready.
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
         write_kubeconfig(path, &server)?;
     }
     let settings = Settings {
-        dns: Some((args.dns.clone(), vec![args.listen])),
+        dns: Some(serve::dns_settings(&args.dns, &[args.listen])?),
         controller: Some(ControllerConfig {
             event_after: Some(Duration::from_secs(30)),
             ..ControllerConfig::default()
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
         source: Source::Memberships,
         admin: None,
     };
-    let engine = Engine::start(&client::plain(&server.url())?, settings).await?;
+    let engine = Engine::start(Some(&client::plain(&server.url())?), settings).await?;
     tokio::select! {
         () = async { engine.ready().await; settled(&server).await } => {}
         () = end.cancelled() => return Ok(()),

@@ -1,6 +1,6 @@
 //! `callsign serve`, `callsign dns` and `callsign controller`: the whole against a cluster, or one half.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use callsign_controller::{
     Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode, Patience, guard::Config as GuardConfig,
@@ -9,11 +9,11 @@ use callsign_shared::{Key, index::Source};
 
 use crate::{
     args::{
-        ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsCommandArgs, EndpointsWritten,
-        GuardMode, ServeArgs,
+        ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsArgs, DnsCommandArgs,
+        EndpointsWritten, GuardMode, ServeArgs,
     },
-    client,
-    engine::{Engine, Settings},
+    blocks, client,
+    engine::{DnsSettings, Engine, Settings},
     exit::Exit,
     leader, signals,
 };
@@ -29,7 +29,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
         ControllerMode::Off => None,
     };
     let settings = Settings {
-        dns: Some((args.dns, args.listen.listen)),
+        dns: Some(dns_settings(&args.dns, &args.listen.listen)?),
         controller: mode.map(|mode| controller_config(mode, &args.write)),
         leader: leader::config(mode, &args.leader)?,
         // In shadow somebody else decides what becomes an endpoint.
@@ -42,7 +42,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
 /// Runs DNS alone.
 pub(crate) async fn dns(args: DnsCommandArgs) -> Result<(), Exit> {
     let settings = Settings {
-        dns: Some((args.dns, args.listen.listen)),
+        dns: Some(dns_settings(&args.dns, &args.listen.listen)?),
         controller: None,
         leader: None,
         source: Source::Slices,
@@ -62,6 +62,19 @@ pub(crate) async fn controller(args: ControllerCommandArgs) -> Result<(), Exit> 
         admin: Some(args.admin),
     };
     run(&args.cluster, settings).await
+}
+
+/// What DNS to serve from the command line.
+///
+/// # Errors
+/// When a flag's value makes no sense.
+pub(crate) fn dns_settings(args: &DnsArgs, listen: &[SocketAddr]) -> Result<DnsSettings, Exit> {
+    Ok(DnsSettings {
+        config: blocks::of_flags(args, listen).map_err(Exit::configuration)?,
+        own_addresses: args.own_address.clone(),
+        upstreams: args.upstream.clone(),
+        loop_is_fatal: false,
+    })
 }
 
 /// The controllers' settings from the command line.
@@ -110,5 +123,5 @@ async fn run(cluster: &ClusterArgs, mut settings: Settings) -> Result<(), Exit> 
         }
         guard.lease = settings.leader.as_ref().map(|leader| Key::new(&leader.namespace, &leader.name));
     }
-    Engine::start(&config, settings).await?.run(end).await
+    Engine::start(Some(&config), settings).await?.run(end).await
 }

@@ -24,14 +24,20 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::Zone;
+use crate::{Zone, plugin::Meter};
 
-/// The histograms, and the trigger times that have been counted.
+/// The histograms.
+#[derive(Debug)]
+pub struct LatencyMeter {
+    change_to_answer: Family<ClassLabel, Histogram>,
+    programming: Family<KindLabel, Histogram>,
+}
+
+/// The histograms for one zone, and the trigger times that have been counted.
 #[derive(Debug)]
 pub struct Latency {
     index: Arc<Index>,
-    change_to_answer: Family<ClassLabel, Histogram>,
-    programming: Family<KindLabel, Histogram>,
+    meter: Arc<LatencyMeter>,
     /// The newest trigger time of each headless Service with a selector.
     counted: Mutex<HashMap<Key, Timestamp>>,
 }
@@ -46,16 +52,13 @@ struct KindLabel {
     service_kind: &'static str,
 }
 
-impl Latency {
-    /// Histograms of changes of `index`.
-    pub fn register(registry: &mut Registry, index: Arc<Index>) -> Self {
+impl Meter for LatencyMeter {
+    fn register(registry: &mut Registry) -> Self {
         let new = Self {
-            index,
             change_to_answer: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
             }),
             programming: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 20))),
-            counted: Mutex::default(),
         };
         registry.register(
             "callsign_dns_change_to_answer_seconds",
@@ -69,6 +72,13 @@ impl Latency {
         );
         new
     }
+}
+
+impl Latency {
+    /// Counts the changes of `index`.
+    pub fn new(meter: Arc<LatencyMeter>, index: Arc<Index>) -> Self {
+        Self { index, meter, counted: Mutex::default() }
+    }
 
     /// Applies changes to the zone, and counts how long they took. What is applied before the zone is synced is the
     /// state that was there, and no change.
@@ -79,13 +89,16 @@ impl Latency {
         for change in changes {
             if synced {
                 let class = ClassLabel { class: class(change.urgency) };
-                self.change_to_answer.get_or_create(&class).observe(change.since.elapsed().as_secs_f64());
+                self.meter
+                    .change_to_answer
+                    .get_or_create(&class)
+                    .observe(change.since.elapsed().as_secs_f64());
             }
             if let ChangeKey::Service(key) = &change.key {
                 let triggered = self.index.view(key).and_then(|view| trigger(&view, zone.config().source));
                 if let Some(seconds) = self.moved(key, triggered, now).filter(|_| synced) {
                     let kind = KindLabel { service_kind: "headless_with_selector" };
-                    self.programming.get_or_create(&kind).observe(seconds);
+                    self.meter.programming.get_or_create(&kind).observe(seconds);
                 }
             }
         }
@@ -159,7 +172,7 @@ mod tests {
     fn a_trigger_time_counts_once_and_not_before_the_first_sync() {
         let index = Arc::new(Index::new());
         let mut registry = Registry::default();
-        let latency = Latency::register(&mut registry, Arc::clone(&index));
+        let latency = Latency::new(Arc::new(LatencyMeter::register(&mut registry)), Arc::clone(&index));
         let mut config = ZoneConfig::cluster("cluster.local").unwrap();
         config.source = Source::Memberships;
         let zone = Zone::new(config, Arc::clone(&index));

@@ -103,8 +103,8 @@ impl Meters {
     }
 
     /// Registers metrics that are not a plugin's.
-    pub fn edit(&self, edit: impl FnOnce(&mut Registry)) {
-        edit(&mut self.registry.lock());
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut Registry) -> T) -> T {
+        edit(&mut self.registry.lock())
     }
 
     /// All metrics, as OpenMetrics text.

@@ -1,0 +1,49 @@
+//! `callsign -conf FILE`: in the place of CoreDNS, with its Corefile.
+
+use std::path::{Path, PathBuf};
+
+use callsign_dns::{
+    block::Config,
+    corefile::{Corefile, Files},
+};
+use callsign_shared::index::Source;
+
+use crate::{
+    engine::{DnsSettings, Engine, Settings},
+    exit::Exit,
+    signals,
+};
+
+/// Serves a Corefile until it is told to end.
+///
+/// # Errors
+/// When the file cannot be read or is wrong, or what it names cannot be had.
+pub(crate) async fn run(conf: &Path, port: u16) -> Result<(), Exit> {
+    let end = signals::ending().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
+    let text = Disk.read(conf).map_err(|error| {
+        Exit::configuration(anyhow::anyhow!("loading Caddyfile via flag: open {}: {error}", conf.display()))
+    })?;
+    let corefile = Corefile::parse(&conf.display().to_string(), &text, &Disk).map_err(Exit::configuration)?;
+    let config = Config::read(&corefile, port).map_err(Exit::configuration)?;
+    let dns = DnsSettings { config, own_addresses: Vec::new(), upstreams: Vec::new(), loop_is_fatal: false };
+    let settings =
+        Settings { dns: Some(dns), controller: None, leader: None, source: Source::Slices, admin: None };
+    Engine::start(None, settings).await?.run(end).await
+}
+
+/// This machine's files and variables.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn glob(&self, _: &Path) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
