@@ -1,6 +1,6 @@
 //! A server block as one typed value: what its settings are, and the plugins that make its chain.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use hickory_proto::rr::Name;
 
@@ -41,6 +41,8 @@ pub struct BlockConfig {
     pub tls: Option<crate::server::TlsFiles>,
     /// `timeouts`
     pub timeouts: Timeouts,
+    /// `https`: connections of a DoH listener; 0 for as many as of any other.
+    pub https_connections: Option<usize>,
     /// `debug`: panics are not caught.
     pub debug: bool,
     /// `health`
@@ -99,6 +101,8 @@ pub struct Timeouts {
     pub write: Option<Duration>,
     /// How long a connection may be idle.
     pub idle: Option<Duration>,
+    /// How many requests of a connection are answered before it is ended.
+    pub queries: Option<NonZeroUsize>,
 }
 
 /// `health [ADDRESS] { lameduck DURATION }`
@@ -196,6 +200,7 @@ impl BlockConfig {
             payload: None,
             tls: None,
             timeouts: Timeouts::default(),
+            https_connections: None,
             debug: false,
             health: None,
             ready: None,

@@ -1,6 +1,7 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
 pub mod kubernetes;
+pub mod settings;
 
 use crate::{
     block::BlockConfig,
@@ -28,7 +29,7 @@ pub enum How {
     Refused(&'static str),
 }
 
-use How::{Chain, Refused};
+use How::{Chain, Refused, Settings};
 
 /// What a directive says that is not built yet.
 const MISSING: &str = "is not implemented";
@@ -42,21 +43,21 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "proxyproto", how: Refused(MISSING) },
     Entry { name: "quic", how: Refused(MISSING) },
     Entry { name: "grpc_server", how: Refused(MISSING) },
-    Entry { name: "https", how: Refused(MISSING) },
+    Entry { name: "https", how: Settings(settings::https) },
     Entry { name: "https3", how: Refused(MISSING) },
-    Entry { name: "timeouts", how: Refused(MISSING) },
-    Entry { name: "multisocket", how: Refused(MISSING) },
-    Entry { name: "reload", how: Refused(MISSING) },
+    Entry { name: "timeouts", how: Settings(settings::timeouts) },
+    Entry { name: "multisocket", how: Settings(settings::multisocket) },
+    Entry { name: "reload", how: Settings(settings::reload) },
     Entry { name: "nsid", how: Refused(MISSING) },
-    Entry { name: "bufsize", how: Refused(MISSING) },
-    Entry { name: "bind", how: Refused(MISSING) },
-    Entry { name: "debug", how: Refused(MISSING) },
+    Entry { name: "bufsize", how: Settings(settings::bufsize) },
+    Entry { name: "bind", how: Settings(settings::bind) },
+    Entry { name: "debug", how: Settings(settings::debug) },
     Entry { name: "trace", how: Refused(MISSING) },
-    Entry { name: "ready", how: Refused(MISSING) },
-    Entry { name: "health", how: Refused(MISSING) },
+    Entry { name: "ready", how: Settings(settings::ready) },
+    Entry { name: "health", how: Settings(settings::health) },
     Entry { name: "pprof", how: Refused(MISSING) },
     Entry { name: "shed", how: Refused(MISSING) },
-    Entry { name: "prometheus", how: Refused(MISSING) },
+    Entry { name: "prometheus", how: Settings(settings::prometheus) },
     Entry { name: "errors", how: Refused(MISSING) },
     Entry { name: "log", how: Refused(MISSING) },
     Entry { name: "dnstap", how: Refused(MISSING) },
@@ -72,7 +73,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "cache", how: Refused(MISSING) },
     Entry { name: "header", how: Refused(MISSING) },
     Entry { name: "dnssec", how: Refused(MISSING) },
-    Entry { name: "tls", how: Refused(MISSING) },
+    Entry { name: "tls", how: Settings(settings::tls) },
     Entry { name: "minimal", how: Refused(MISSING) },
     Entry { name: "template", how: Refused(MISSING) },
     Entry { name: "transfer", how: Refused(MISSING) },
