@@ -184,7 +184,7 @@ impl BlockConfig {
                 config.verdicts.push(Verdict { directive: entry.name, at, without_effect: Some(message) });
             }
         }
-        config.verdicts.sort_by(|a, b| a.at.line.cmp(&b.at.line));
+        config.verdicts.sort_by_key(|verdict| verdict.at.line);
         Ok(config)
     }
 

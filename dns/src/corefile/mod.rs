@@ -45,7 +45,7 @@ pub struct Directive {
     /// The words after it on its line.
     pub args: Vec<Token>,
     /// What is in its braces; empty without.
-    pub body: Vec<Directive>,
+    pub body: Vec<Self>,
 }
 
 /// Where a Corefile's imports and variables come from.

@@ -17,10 +17,13 @@ pub struct Entry {
     pub how: How,
 }
 
+/// Steps of a chain, in order.
+pub type Steps = Vec<Box<dyn Setup>>;
+
 /// What becomes of a directive. Functions get all directives of its name in a block, at least one.
 pub enum How {
     /// It is a step of the chain.
-    Chain(fn(&BlockConfig, &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error>),
+    Chain(fn(&BlockConfig, &[&Directive]) -> Result<Steps, Error>),
     /// It is a setting of the block.
     Settings(fn(&mut BlockConfig, &[&Directive]) -> Result<(), Error>),
     /// It is taken and has no effect; why.

@@ -83,7 +83,8 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
             };
         }
         "namespaces" => {
-            config.zone.namespaces.extend(option.some()?.iter().map(|token| Text::from(token.text.as_str())))
+            let names = option.some()?.iter().map(|token| Text::from(token.text.as_str()));
+            config.zone.namespaces.extend(names);
         }
         "namespace_labels" => config.zone.namespace_labels = Some(selector(option)?),
         "labels" => config.zone.labels = Some(selector(option)?),
