@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{CLASS_IN, Edns, Question, Request, Transport},
+    answer::{CLASS_IN, Edns, Question, Request, Transport, write_reply},
     block::{Block, Config, Route, Router},
     corefile::{Corefile, Files},
-    plugin::{Clusters, Internal, Meters, Next, Plugin, Query, Reply, StartError, World},
+    plugin::{Clusters, Internal, Meters, Next, Plugin, Query, Quick, Reply, StartError, World},
     plugins::kubernetes::KubernetesConfig,
     server::Peer,
     zone::{Zone, ZoneConfig},
@@ -208,6 +208,32 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
 pub(crate) async fn ask(router: &Arc<Router>, name: &str, qtype: RecordType) -> Reply {
     let mut query = Query { router: Arc::clone(router), ..query(name, qtype) };
     router.serve(&mut query).await
+}
+
+/// What the quick way says to a question, if it answers it.
+pub(crate) fn quickly(router: &Router, query: &Query) -> Option<Vec<u8>> {
+    let route = router.plain(query.name(), query.qtype()).ok()??;
+    let block = &route.block;
+    let question = Quick {
+        request: &query.request,
+        peer: &query.peer,
+        started: query.started,
+        size: query.size,
+        rotation: 0,
+        bounds: block.bounds,
+        payload: block.payload,
+    };
+    let mut out = Vec::new();
+    block.quick(&question, &mut out).map(|_| out)
+}
+
+/// What the slow way says to a question, on the wire.
+pub(crate) async fn slowly(router: &Arc<Router>, query: &Query) -> Vec<u8> {
+    let mut query = Query { router: Arc::clone(router), ..query.clone() };
+    let reply = router.serve(&mut query).await;
+    let mut out = Vec::new();
+    write_reply(&query.request, &reply, query.peer.transport, query.block.payload, &mut out);
+    out
 }
 
 /// Asks one plugin a question; what it passes on is answered by `tail`.

@@ -126,7 +126,7 @@ pub fn write_reply(
         | u16::from(request.opcode) << 11
         | u16::from(reply.authoritative) << 10
         | u16::from(truncated || reply.truncated) << 9
-        | u16::from(request.recursion_desired) << 8
+        | u16::from(reply.recursion_desired.unwrap_or(request.recursion_desired)) << 8
         | u16::from(reply.recursion_available) << 7
         | u16::from(reply.authentic_data) << 5
         | u16::from(request.checking_disabled) << 4

@@ -16,7 +16,10 @@ pub use key::zones as key_zones;
 pub use router::{Route, Router};
 pub use view::View;
 
-use crate::plugin::{Next, Plugin, Query, Reply, StartError, TtlBounds, World};
+use crate::{
+    answer::Answered,
+    plugin::{Next, Plugin, Query, Quick, Quickly, Reply, StartError, TtlBounds, World},
+};
 
 /// A started block.
 pub struct Block {
@@ -30,6 +33,8 @@ pub struct Block {
     pub(crate) payload: u16,
     /// Whether order of addresses changes from answer to answer (`loadbalance`).
     pub(crate) rotates: bool,
+    /// Whether a plugin must see answers given the quick way.
+    pub(crate) touches: bool,
     /// Whether panics end the process.
     pub(crate) debug: bool,
     /// Whether it is counted.
@@ -55,6 +60,7 @@ impl Block {
             bounds,
             payload: config.payload.unwrap_or(crate::answer::UDP_PAYLOAD),
             rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
+            touches: plugins.iter().any(|plugin| plugin.touches()),
             debug: config.debug,
             counted: config.prometheus.is_some(),
             view: config.view.clone(),
@@ -70,6 +76,7 @@ impl Block {
             bounds: TtlBounds::default(),
             payload: crate::answer::UDP_PAYLOAD,
             rotates: false,
+            touches: false,
             debug: false,
             counted: false,
             view: None,
@@ -79,6 +86,26 @@ impl Block {
     /// The first plugin of this name.
     pub fn plugin(&self, name: &str) -> Option<&Arc<dyn Plugin>> {
         self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+
+    /// Asks the plugins the quick way; those that passed see the answer if they want to.
+    pub fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Option<Answered> {
+        for (at, plugin) in self.quick.iter().enumerate() {
+            match plugin.quick(question, out) {
+                Quickly::Pass => {}
+                Quickly::Answered(answered) => {
+                    if self.touches {
+                        let passed = self.quick.iter().take(at).rev();
+                        passed
+                            .filter(|plugin| plugin.touches())
+                            .for_each(|plugin| plugin.touch(question, out));
+                    }
+                    return Some(answered);
+                }
+                Quickly::Slow => return None,
+            }
+        }
+        None
     }
 
     /// Runs the chain.

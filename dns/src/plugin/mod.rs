@@ -15,6 +15,7 @@
 //!
 //! Order is CoreDNS's `plugin.cfg`, never the file's ([`crate::plugins::TABLE`]).
 
+mod prepared;
 mod query;
 mod quick;
 mod reply;
@@ -25,6 +26,7 @@ use std::{net::IpAddr, sync::Arc};
 use futures::future::BoxFuture;
 use hickory_proto::rr::{Name, Record};
 
+pub use prepared::{Prepared, lines};
 pub use query::{Internal, Query};
 pub use quick::{Quick, Quickly, TtlBounds};
 pub use reply::Reply;
@@ -44,6 +46,14 @@ pub trait Plugin: Send + Sync + 'static {
     fn quick(&self, _question: &Quick<'_>, _out: &mut Vec<u8>) -> Quickly {
         Quickly::Slow
     }
+
+    /// Whether it must see answers that others gave the quick way, after it passed: [`Self::touch`].
+    fn touches(&self) -> bool {
+        false
+    }
+
+    /// What it does with such an answer: it may log it, or change flags of it.
+    fn touch(&self, _question: &Quick<'_>, _out: &mut [u8]) {}
 
     /// Bounds that it puts on the TTLs of whatever passes through it.
     fn ttl_bounds(&self) -> Option<TtlBounds> {

@@ -1,5 +1,7 @@
 //! The quick way through a block.
 
+use std::time::Instant;
+
 use crate::{
     answer::{Answered, Request},
     server::Peer,
@@ -12,6 +14,10 @@ pub struct Quick<'a> {
     pub request: &'a Request,
     /// Who asks.
     pub peer: &'a Peer,
+    /// When it came.
+    pub started: Instant,
+    /// The length of the request, bytes.
+    pub size: usize,
     /// Decides which of several addresses comes first.
     pub rotation: u32,
     /// Bounds on the TTLs of answers.

@@ -12,6 +12,8 @@ pub struct Reply {
     pub authoritative: bool,
     /// RA.
     pub recursion_available: bool,
+    /// RD, where it is not to be the request's.
+    pub recursion_desired: Option<bool>,
     /// AD.
     pub authentic_data: bool,
     /// TC, set by an upstream whose whole answer could not be had.
@@ -43,6 +45,7 @@ impl Reply {
             rcode,
             authoritative: false,
             recursion_available: false,
+            recursion_desired: None,
             authentic_data: false,
             truncated: false,
             answers: Vec::new(),

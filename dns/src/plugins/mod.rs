@@ -1,6 +1,7 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
 pub mod kubernetes;
+pub(crate) mod reading;
 pub mod settings;
 
 use crate::{

@@ -25,7 +25,7 @@ use super::{Handled, Handler, Later, Peer, Tallies, metrics::Seen};
 use crate::{
     answer::{self, Answered, CLASS_IN, Request, Transport, Unread},
     block::{Block, Route, Router},
-    plugin::{Internal, Query, Quick, Quickly, Reply},
+    plugin::{Internal, Query, Quick, Reply},
 };
 
 /// The most questions of a process that are being answered the slow way at once. More are dropped: their clients ask
@@ -88,23 +88,18 @@ impl Front {
         Handled::Reply
     }
 
-    fn quick(&self, route: &Route, request: &Request, from: &Peer, out: &mut Vec<u8>) -> Option<Answered> {
+    fn quick(&self, route: &Route, request: &Request, seen: &Seen, out: &mut Vec<u8>) -> Option<Answered> {
         let block = &route.block;
         let question = Quick {
             request,
-            peer: from,
+            peer: &seen.from,
+            started: seen.started,
+            size: seen.request,
             rotation: if block.rotates { fastrand::u32(..) } else { 0 },
             bounds: block.bounds,
             payload: block.payload,
         };
-        for plugin in &block.quick {
-            match plugin.quick(&question, out) {
-                Quickly::Pass => {}
-                Quickly::Answered(answered) => return Some(answered),
-                Quickly::Slow => return None,
-            }
-        }
-        None
+        block.quick(&question, out)
     }
 
     fn slow(&self, router: Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Option<Later> {
@@ -176,7 +171,7 @@ impl Handler for Front {
             match router.plain(&request.question.name, request.question.qtype) {
                 Ok(None) => return self.refuse(&router, &request, ResponseCode::Refused, &seen, out),
                 Ok(Some(route)) => {
-                    if let Some(answered) = self.quick(route, &request, &from, out) {
+                    if let Some(answered) = self.quick(route, &request, &seen, out) {
                         if let Some(metrics) = &route.metrics {
                             metrics.answered(&seen, answered.qtype, out);
                         }
