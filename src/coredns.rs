@@ -1,6 +1,9 @@
 //! `callsign -conf FILE`: in the place of CoreDNS, with its Corefile.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use callsign_dns::{
     block::Config,
@@ -25,10 +28,20 @@ pub(crate) async fn run(conf: &Path, port: u16) -> Result<(), Exit> {
     })?;
     let corefile = Corefile::parse(&conf.display().to_string(), &text, &Disk).map_err(Exit::configuration)?;
     let config = Config::read(&corefile, port).map_err(Exit::configuration)?;
-    let dns = DnsSettings { config, own_addresses: Vec::new(), upstreams: Vec::new(), loop_is_fatal: false };
+    let dns =
+        DnsSettings { config, own_addresses: own_addresses()?, upstreams: Vec::new(), loop_is_fatal: false };
     let settings =
         Settings { dns: Some(dns), controller: None, leader: None, source: Source::Slices, admin: None };
     Engine::start(None, settings).await?.run(end).await
+}
+
+/// The addresses under which clients reach this server, where the environment says so.
+fn own_addresses() -> Result<Vec<IpAddr>, Exit> {
+    let Ok(text) = std::env::var("CALLSIGN_OWN_ADDRESS") else { return Ok(Vec::new()) };
+    let addresses = text.split(',').filter(|address| !address.is_empty()).map(str::parse);
+    addresses.collect::<Result<_, _>>().map_err(|_| {
+        Exit::configuration(anyhow::anyhow!("CALLSIGN_OWN_ADDRESS: '{text}' is not a list of addresses"))
+    })
 }
 
 /// This machine's files and variables.

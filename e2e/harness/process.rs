@@ -47,9 +47,21 @@ impl Callsign {
         binary: &Path,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self> {
+        Self::start_with(binary, arguments, [("CALLSIGN_LOG_FORMAT", "json")])
+    }
+
+    /// Starts `binary` with `arguments` and variables of the environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with<S: AsRef<std::ffi::OsStr>, V: AsRef<std::ffi::OsStr>>(
+        binary: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        variables: impl IntoIterator<Item = (V, V)>,
+    ) -> Result<Self> {
         let mut child = Command::new(binary)
             .args(arguments)
-            .env("CALLSIGN_LOG_FORMAT", "json")
+            .envs(variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -98,6 +98,11 @@ impl World {
         Ok(Self { server, callsign, dns, resolver, cluster, folder })
     }
 
+    /// The file that leads to its API server.
+    pub fn kubeconfig(&self) -> std::path::PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
     /// Starts a second Callsign on the same cluster.
     ///
     /// # Errors

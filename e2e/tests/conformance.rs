@@ -12,7 +12,9 @@ use callsign_e2e::{
     harness::{
         answers::Exchange,
         case::Case,
+        in_place::Place,
         objects,
+        process::Callsign,
         resolver::Resolver,
         world::{World, eventually},
     },
@@ -22,13 +24,6 @@ use tokio::runtime::{Handle, Runtime};
 
 /// The recorded server's settings. The machine it ran on had this address, which a scenario happens to use too.
 const SETTINGS: [&str; 6] = ["--pods", "insecure", "--ttl", "30", "--own-address", "192.0.2.2"];
-
-/// Variants whose setting is a flag; the others need a Corefile.
-const VARIANTS: [(&str, [&str; 4]); 3] = [
-    ("pods-disabled", ["--pods", "disabled", "--ttl", "5"]),
-    ("pods-verified", ["--pods", "verified", "--ttl", "5"]),
-    ("ttl-5", ["--pods", "disabled", "--ttl", "5"]),
-];
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
@@ -47,14 +42,12 @@ fn main() -> Result<ExitCode> {
     }
     for variant in Case::variants()? {
         let name = variant.variant.clone().unwrap_or_default();
-        if VARIANTS.iter().any(|(known, _)| *known == name) {
-            let scenario = cases.iter().find(|case| case.scenario == variant.scenario);
-            let scenario =
-                scenario.with_context(|| format!("the scenario of a variant: {}", variant.scenario))?;
-            let name = format!("{}::answers::{name}", variant.scenario);
-            let both = (Arc::new(variant), Arc::clone(scenario));
-            trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));
-        }
+        let scenario = cases.iter().find(|case| case.scenario == variant.scenario);
+        let scenario =
+            scenario.with_context(|| format!("the scenario of a variant: {}", variant.scenario))?;
+        let name = format!("{}::answers::{name}", variant.scenario);
+        let both = (Arc::new(variant), Arc::clone(scenario));
+        trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The processes end with their worlds.
@@ -86,11 +79,11 @@ struct Worlds {
     variants: BTreeMap<String, Variant>,
 }
 
-/// A second server beside the same cluster, which makes no endpoints.
+/// A server in the place of CoreDNS beside the same cluster, with the variant's `kubernetes` block in its Corefile.
 struct Variant {
     #[expect(dead_code, reason = "the process lives as long as this")]
-    callsign: callsign_e2e::harness::process::Callsign,
-    dns: std::net::SocketAddr,
+    callsign: Callsign,
+    place: Place,
 }
 
 impl Worlds {
@@ -102,13 +95,19 @@ impl Worlds {
             world.cluster.play(&case.steps).await?;
         }
         world.cluster.settle().await?;
-        let mut variants = BTreeMap::new();
-        for (name, settings) in VARIANTS {
-            let mut arguments = vec!["--controller", "off", "--own-address", "192.0.2.2"];
-            arguments.extend(settings);
-            let mut callsign = world.another(binary, &arguments)?;
-            let dns = callsign.address("dns").await?;
-            variants.insert(name.to_owned(), Variant { callsign, dns });
+        let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
+        for case in Case::variants()? {
+            let name = case.variant.context("a variant's name")?;
+            if variants.contains_key(&name) {
+                continue;
+            }
+            let block =
+                case.kubernetes.context("a variant's block")?.replace("{ ", "{\n").replace(" }", "\n}");
+            let place = Place::beside(&world)?;
+            place.write("Corefile", &format!(". {{\n{block}\nloadbalance\n}}\n"))?;
+            let callsign = place.start(binary, &[])?;
+            place.answers(&callsign, "dns-version.cluster.local.", "TXT").await?;
+            variants.insert(name, Variant { callsign, place });
         }
         Ok(Self { world, variants })
     }
@@ -133,7 +132,7 @@ async fn objects_as_recorded(worlds: &Worlds, case: &Case, _: &Case) -> Result<(
 
 async fn answers_as_recorded(worlds: &Worlds, case: &Case, played: &Case) -> Result<()> {
     let server = match &case.variant {
-        Some(variant) => worlds.variants.get(variant).map_or(worlds.world.dns, |variant| variant.dns),
+        Some(variant) => worlds.variants.get(variant).map_or(worlds.world.dns, |variant| variant.place.dns()),
         None => worlds.world.dns,
     };
     let resolver = Resolver::new(server).await?;
