@@ -104,8 +104,7 @@ pub fn answer(zone: &Zone, bytes: &[u8], transport: Transport, rotation: u32, ou
     }
     match resolve(zone, &request.question.name, request.question.qtype) {
         Resolution::Outside => Outcome::Elsewhere(request),
-        Resolution::NotReady => {
-            let resolved = Resolved::bare(ResponseCode::ServFail);
+        Resolution::NotReady(resolved) => {
             write(&request, &resolved, transport, rotation, out);
             Outcome::Answered(request.answered(ResponseCode::ServFail, true))
         }

@@ -17,8 +17,8 @@ use crate::zone::{
 pub enum Resolution {
     /// The name is in none of our zones.
     Outside,
-    /// It is, but the cluster has not been seen whole yet.
-    NotReady,
+    /// It is, but the cluster has not been seen whole yet: SERVFAIL, with the SOA as CoreDNS has it.
+    NotReady(Resolved),
     /// This is the answer.
     Resolved(Resolved),
 }
@@ -52,13 +52,13 @@ const VERSION: &[u8] = b"1.1.0";
 /// Resolves a question of class IN.
 pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
     let found = zone.find(name);
-    if matches!(found, Found::Outside) {
-        return Resolution::Outside;
-    }
-    if !zone.is_synced() {
-        return Resolution::NotReady;
-    }
+    let Found::In { zone_labels, .. } = found else { return Resolution::Outside };
     let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
+    if !zone.is_synced() {
+        resolved.rcode = ResponseCode::ServFail;
+        Step { zone, suffix: name.trim_to(zone_labels), owner: name, resolved: &mut resolved }.add_soa();
+        return Resolution::NotReady(resolved);
+    }
     resolved.in_reverse_gap = matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name);
     let mut next = Some((name.clone(), found));
     // The last step's owner and what is there decide about a negative answer.
@@ -162,6 +162,7 @@ impl Step<'_> {
                 Some(port) => self.node(names, &port.node, qtype),
                 None => NODATA,
             },
+            Place::Ports(names, node) => self.node(names, node, qtype),
             Place::Host(names, at) => match names.hosts.get(*at) {
                 Some(host) => self.host(names, host, qtype),
                 None => NODATA,

@@ -8,14 +8,15 @@ use std::{
     sync::Arc,
 };
 
-use callsign_shared::object::Protocol;
+use callsign_shared::{name::Key, object::Protocol};
 use compact_str::CompactString as Text;
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
 
 use super::{
-    Zone,
+    Node, Zone,
     config::{Pods, is_reverse},
+    open::Open,
     reverse::{Pointers, Range, read_v4, read_v6},
     service::{Kind, ServiceNames},
 };
@@ -61,6 +62,8 @@ pub enum Place {
     Service(Arc<ServiceNames>),
     /// A Service's port: an index of [`ServiceNames::ports`].
     Port(Arc<ServiceNames>, usize),
+    /// Several of a Service's ports: the name leaves port or protocol open.
+    Ports(Arc<ServiceNames>, Box<Node>),
     /// An endpoint: an index of [`ServiceNames::hosts`].
     Host(Arc<ServiceNames>, usize),
     /// An endpoint that is a domain name: an index of [`ServiceNames::aliases`].
@@ -142,9 +145,12 @@ impl Zone {
                     .is_some_and(|asked| names.ports.iter().any(|port| port.protocol == asked));
                 if below { Place::Empty } else { Place::Nothing }
             }
+            (_, ["_", port]) => self.find_open(&names.key, bare(port), None),
+            (_, [label, "_"]) => {
+                protocol(label).map_or(Place::Nothing, |asked| self.find_open(&names.key, "", Some(asked)))
+            }
             (_, [label, port]) => {
-                let asked =
-                    protocol(label).map(|protocol| (port.strip_prefix('_').unwrap_or(port), protocol));
+                let asked = protocol(label).map(|protocol| (bare(port), protocol));
                 let at = asked.and_then(|(name, protocol)| {
                     let cmp = |known: &super::PortNames| {
                         (known.name.as_str(), known.protocol).cmp(&(name, protocol))
@@ -157,12 +163,19 @@ impl Zone {
         }
     }
 
+    /// A port's name in which an empty port or no protocol is any.
+    fn find_open(&self, key: &Key, port: &str, protocol: Option<Protocol>) -> Place {
+        let open = Open { port: Some(port).filter(|port| !port.is_empty()), protocol };
+        let found = self.index.view(key).and_then(|view| ServiceNames::build_open(&self.config, &view, open));
+        found.map_or(Place::Nothing, |(names, node)| Place::Ports(Arc::new(names), Box::new(node)))
+    }
+
     fn find_pod(&self, namespace: &str, label: &str) -> Place {
         let exists = |ip: &IpAddr| match self.config.pods {
             Pods::Disabled => false,
             Pods::Insecure => self.has_namespace(namespace),
             Pods::Verified => {
-                self.pods.contains_key(&(Text::new(namespace), *ip))
+                self.clients.has(namespace, *ip)
                     && (self.config.namespace_labels.is_none() || self.has_namespace(namespace))
                     && self.serves_name(namespace)
             }
@@ -235,9 +248,14 @@ fn lower(labels: &[&[u8]]) -> Option<Text> {
     Some(text)
 }
 
+/// A label without the underscore that it may have.
+fn bare(label: &str) -> &str {
+    label.strip_prefix('_').unwrap_or(label)
+}
+
 /// A protocol's label; the underscore may be missing.
 fn protocol(label: &str) -> Option<Protocol> {
-    match label.strip_prefix('_').unwrap_or(label) {
+    match bare(label) {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),
         "sctp" => Some(Protocol::Sctp),

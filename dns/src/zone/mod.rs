@@ -18,13 +18,15 @@
 //! has seen everything once ([`Zone::set_synced`]). Until then the cluster's names are not answered.
 
 mod apex;
+mod clients;
 mod config;
 mod lookup;
+mod open;
 mod reverse;
 mod service;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -36,6 +38,7 @@ use arc_swap::ArcSwap;
 use callsign_shared::{
     index::{Change, ChangeKey, Index, Interest},
     name::{Key, Name as ObjectName},
+    object::Pod,
 };
 use compact_str::{CompactString as Text, format_compact};
 use dashmap::DashMap;
@@ -59,7 +62,7 @@ pub struct Zone {
     services: DashMap<Text, Arc<ServiceNames>, Hasher>,
     reverse: reverse::Reverse,
     namespaces: DashMap<ObjectName, NamespaceState, Hasher>,
-    pods: DashMap<(Text, IpAddr), u32, Hasher>,
+    clients: clients::Clients,
     name_servers: ArcSwap<Vec<NameServer>>,
     serial: AtomicU32,
     synced: AtomicBool,
@@ -80,8 +83,8 @@ struct NamespaceState {
 struct Writer {
     /// Services that have one of our own addresses.
     name_servers: BTreeMap<Key, Vec<NameServer>>,
-    /// The address under which a pod was last counted.
-    pod_addresses: HashMap<Key, IpAddr>,
+    /// The addresses under which pods are known.
+    entered: clients::Entered,
 }
 
 impl Zone {
@@ -93,7 +96,7 @@ impl Zone {
             services: DashMap::default(),
             reverse: reverse::Reverse::default(),
             namespaces: DashMap::default(),
-            pods: DashMap::default(),
+            clients: clients::Clients::default(),
             serial: AtomicU32::new(0),
             synced: AtomicBool::new(false),
             writer: Mutex::default(),
@@ -164,6 +167,11 @@ impl Zone {
     /// The name servers of every zone.
     pub fn name_servers(&self) -> Arc<Vec<NameServer>> {
         self.name_servers.load_full()
+    }
+
+    /// The pod that asks from an address, where that is known: pods are verified, and there is one that has it for itself.
+    pub fn client(&self, ip: IpAddr) -> Option<Arc<Pod>> {
+        if self.config.pods == Pods::Verified { self.clients.at(&self.index, ip) } else { None }
     }
 
     /// The zone that PTR records point into.
@@ -255,30 +263,8 @@ impl Zone {
         }
     }
 
-    /// Counts the pod under its first address. Others of its addresses have no pod name, as with CoreDNS.
     fn refresh_pod(&self, writer: &mut Writer, key: &Key) {
-        let pod = self.index.pod(key).filter(|pod| {
-            !pod.finished()
-                && self.config.labels.as_ref().is_none_or(|labels| labels.matches(&pod.meta.labels))
-        });
-        let now = pod.and_then(|pod| pod.ips.first().copied());
-        let before = match now {
-            Some(ip) => writer.pod_addresses.insert(key.clone(), ip),
-            None => writer.pod_addresses.remove(key),
-        };
-        if before == now {
-            return;
-        }
-        if let Some(ip) = now {
-            *self.pods.entry((Text::from(key.namespace.as_str()), ip)).or_default() += 1;
-        }
-        if let Some(ip) = before {
-            let entry = (Text::from(key.namespace.as_str()), ip);
-            if let Some(mut count) = self.pods.get_mut(&entry) {
-                *count = count.saturating_sub(1);
-            }
-            self.pods.remove_if(&entry, |_, count| *count == 0);
-        }
+        self.clients.refresh(&self.config, &self.index, &mut writer.entered, key);
     }
 
     fn edit_namespace(&self, name: &ObjectName, edit: impl FnOnce(&mut NamespaceState)) {

@@ -208,7 +208,10 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 /// The view as far as the configured labels let it be seen; `None` when nothing is left.
-fn select<'a>(config: &ZoneConfig, view: &'a ServiceView) -> Option<std::borrow::Cow<'a, ServiceView>> {
+pub(super) fn select<'a>(
+    config: &ZoneConfig,
+    view: &'a ServiceView,
+) -> Option<std::borrow::Cow<'a, ServiceView>> {
     use std::borrow::Cow;
     let Some(selector) = &config.labels else { return Some(Cow::Borrowed(view)) };
     let mut seen = view.clone();
@@ -244,7 +247,7 @@ fn number(port: i32) -> Option<u16> {
 
 // === Services with cluster IPs ===
 
-fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portless: bool) -> Node {
+pub(super) fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portless: bool) -> Node {
     let mut records: Vec<(Target, u16)> = ports.filter_map(number).map(|port| (Target::Own, port)).collect();
     let candidates = ips.len() * if portless { 1 } else { records.len() };
     records.sort_unstable();
@@ -287,11 +290,11 @@ fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
 // === Endpoints ===
 
 /// The endpoints of a Service under their labels.
-struct Endpoints {
-    hosts: Box<[Host]>,
+pub(super) struct Endpoints {
+    pub(super) hosts: Box<[Host]>,
     aliases: Box<[(Text, Name)]>,
     /// For each published address its host; `None` for a domain name.
-    host_of: Vec<Option<u32>>,
+    pub(super) host_of: Vec<Option<u32>>,
 }
 
 #[derive(Default)]
@@ -303,7 +306,7 @@ struct Gathered {
 }
 
 impl Endpoints {
-    fn gather(config: &ZoneConfig, published: &[Published<'_>]) -> Self {
+    pub(super) fn gather(config: &ZoneConfig, published: &[Published<'_>]) -> Self {
         let mut gathered: BTreeMap<Text, Gathered> = BTreeMap::new();
         let mut aliases: BTreeMap<Text, Name> = BTreeMap::new();
         let labels: Vec<Text> = published.iter().map(|one| host_label(config, one)).collect();
@@ -362,9 +365,7 @@ impl Endpoints {
                     continue;
                 }
                 let found = ports.entry((name.into(), port.protocol)).or_default();
-                found.candidates += 1;
-                found.add_address(&one.address);
-                found.add_port(*host, port, &one.address);
+                found.add(one, *host, port);
             }
         }
         let node = |found: Found| found.finish(&self.hosts);
@@ -389,7 +390,7 @@ impl Gathered {
 
 /// Records of one name while they are found.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     ips: Vec<IpAddr>,
     names: Vec<Name>,
     srv: Vec<(Target, u16)>,
@@ -399,6 +400,18 @@ struct Found {
 }
 
 impl Found {
+    /// Nothing has been found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.candidates == 0
+    }
+
+    /// Adds an endpoint that has this port.
+    pub(super) fn add(&mut self, one: &Published<'_>, host: Option<u32>, port: &EndpointPort) {
+        self.candidates += 1;
+        self.add_address(&one.address);
+        self.add_port(host, port, &one.address);
+    }
+
     fn add_address(&mut self, address: &SliceAddress) {
         match address {
             SliceAddress::Ip(ip) => self.ips.push(*ip),
@@ -415,7 +428,7 @@ impl Found {
         }
     }
 
-    fn finish(mut self, hosts: &[Host]) -> Node {
+    pub(super) fn finish(mut self, hosts: &[Host]) -> Node {
         self.srv.sort_unstable();
         self.srv.dedup();
         self.meant.sort_unstable();

@@ -16,7 +16,7 @@ struct Snapshot {
     services: BTreeMap<Text, ServiceNames>,
     reverse: BTreeMap<IpAddr, Vec<Pointer>>,
     namespaces: BTreeMap<ObjectName, NamespaceState>,
-    pods: BTreeMap<(Text, IpAddr), u32>,
+    clients: BTreeMap<IpAddr, Vec<clients::Holder>>,
     name_servers: Vec<NameServer>,
     serial: u32,
 }
@@ -27,7 +27,7 @@ impl Snapshot {
             services: zone.services.iter().map(|e| (e.key().clone(), e.value().as_ref().clone())).collect(),
             reverse: zone.reverse.snapshot(),
             namespaces: zone.namespaces.iter().map(|e| (e.key().clone(), *e.value())).collect(),
-            pods: zone.pods.iter().map(|e| (e.key().clone(), *e.value())).collect(),
+            clients: zone.clients.snapshot(),
             name_servers: zone.name_servers().to_vec(),
             serial: zone.serial(),
         }
@@ -385,4 +385,67 @@ fn an_endpoint_is_named_by_hostname_then_pod_then_address() {
     // A label must not end in a dash.
     assert_eq!(labels(false, Value::Null, "pod", "fd00::"), ["fd00--0"]);
     assert_eq!(labels(false, Value::Null, "pod", "fd00::1"), ["fd00--1"]);
+}
+
+/// Who asks is said only where it is certain: never a pod of a node's network, never one of two that could be meant.
+#[test]
+fn a_client_is_a_pod_that_has_its_address_for_itself() {
+    let index = Arc::new(Index::new());
+    let config = ZoneConfig { pods: Pods::Verified, ..testing::zone_config() };
+    let zone = Zone::new(config, Arc::clone(&index));
+    let feed = index.subscribe(zone.interest());
+    let who = |ip: &str| {
+        zone.apply(&feed.take(usize::MAX));
+        zone.client(ip.parse().unwrap()).map(|pod| pod.meta.key.to_string())
+    };
+    let mut old = pod("old", "x", "10.0.0.1");
+    old["status"]["podIPs"] = json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]);
+    apply(&index, &old);
+    assert_eq!(who("10.0.0.1").as_deref(), Some("ns/old"));
+    assert_eq!(who("fd00::1").as_deref(), Some("ns/old"));
+    assert_eq!(who("10.0.0.2"), None);
+    // The address is another's before the watch says that the first is gone.
+    let mut new = pod("new", "x", "10.0.0.1");
+    new["metadata"]["namespace"] = json!("other");
+    apply(&index, &new);
+    assert_eq!(who("10.0.0.1"), None);
+    old["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    apply(&index, &old);
+    assert_eq!(who("10.0.0.1").as_deref(), Some("other/new"));
+    index.delete::<Pod>(&Key::new("other", "new"));
+    assert_eq!(who("10.0.0.1").as_deref(), Some("ns/old"));
+    old["status"]["phase"] = json!("Succeeded");
+    apply(&index, &old);
+    assert_eq!(who("10.0.0.1"), None);
+    let mut agent = pod("agent", "x", "10.0.0.9");
+    agent["spec"]["hostNetwork"] = json!(true);
+    apply(&index, &agent);
+    assert_eq!(who("10.0.0.9"), None);
+}
+
+#[test]
+fn ports_may_be_left_open() {
+    let index = testing::index();
+    let unnamed =
+        json!([{"port": 80}, {"name": "web", "port": 81}, {"name": "web", "port": 82, "protocol": "UDP"}]);
+    apply(&index, &testing::service("mix", json!({"clusterIP": "10.96.0.7", "ports": unnamed})));
+    let zone = Zone::new(testing::zone_config(), index);
+    let ports = |name: &str| -> Vec<u16> {
+        match find(&zone, &format!("{name}.ns.svc.cluster.local.")) {
+            Place::Ports(_, node) => node.srv.records.iter().map(|(_, port)| *port).collect(),
+            Place::Nothing => vec![],
+            place => panic!("{name}: {place:?}"),
+        }
+    };
+    assert_eq!(ports("_._.mix"), [80, 81, 82]);
+    assert_eq!(ports("_._tcp.mix"), [80, 81]);
+    assert_eq!(ports("_._UDP.mix"), [82]);
+    assert!(ports("_._sctp.mix").is_empty());
+    assert_eq!(ports("_web._.mix"), [81, 82]);
+    assert_eq!(ports("web._.mix"), [81, 82]);
+    assert!(ports("_no._.mix").is_empty());
+    assert_eq!(ports("_web._.heads"), [8080; 3]);
+    assert_eq!(ports("_._tcp.heads"), [8080; 3]);
+    assert!(ports("_._.out").is_empty());
+    assert!(ports("_._.nosuch").is_empty());
 }

@@ -161,6 +161,10 @@ fn before_the_first_sync_nothing_of_the_cluster_is_denied() {
     {
         let reply = compare::ask(&zone, name, "A");
         assert_eq!(reply.rcode, "SERVFAIL", "{name}");
-        assert_eq!(reply.flags, "QR RD", "{name}");
+        assert_eq!(reply.flags, "QR AA RD", "{name}");
+        assert!(
+            reply.authority.iter().all(|line| line.contains(" SOA ")) && reply.authority.len() == 1,
+            "{name}"
+        );
     }
 }

@@ -33,6 +33,8 @@ pub struct Pod {
     pub subdomain: Option<Name>,
     /// `status.podIPs`, or `status.podIP` alone where that list is empty, in order. The first is the primary address.
     pub ips: SmallVec<[IpAddr; 1]>,
+    /// `spec.hostNetwork`: its addresses are its node's, and others have them too.
+    pub host_network: bool,
     /// `status.phase`.
     pub phase: Phase,
     /// The Ready condition.
@@ -127,6 +129,8 @@ struct Spec {
     hostname: Option<Name>,
     subdomain: Option<Name>,
     #[serde(default, deserialize_with = "null_is_default")]
+    host_network: bool,
+    #[serde(default, deserialize_with = "null_is_default")]
     containers: Vec<Container>,
     #[serde(default, deserialize_with = "null_is_default")]
     init_containers: Vec<Container>,
@@ -209,6 +213,7 @@ impl Decode for Pod {
             hostname: wire.spec.hostname.filter(|name| !name.is_empty()),
             subdomain: wire.spec.subdomain.filter(|name| !name.is_empty()),
             ips,
+            host_network: wire.spec.host_network,
             phase: match wire.status.phase.as_str() {
                 "Succeeded" => Phase::Succeeded,
                 "Failed" => Phase::Failed,
@@ -245,7 +250,7 @@ mod tests {
         let pod = Pod::decode(
             r#"{"metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"7","labels":{"a":"b"},
                  "managedFields":[{"fieldsV1":{"f:x":{}}}],"deletionTimestamp":"2026-01-01T00:00:00Z"},
-                "spec":{"nodeName":"node","hostname":"h","subdomain":"s","volumes":[{"name":"v"}],
+                "spec":{"nodeName":"node","hostname":"h","subdomain":"s","hostNetwork":true,"volumes":[{"name":"v"}],
                  "initContainers":[{"name":"i","ports":[{"name":"no","containerPort":1}]},
                    {"name":"j","restartPolicy":"Always","ports":[{"name":"side","containerPort":2,"protocol":"UDP"}]}],
                  "containers":[{"name":"c","ports":[{"containerPort":9},{"name":"web","containerPort":8080}]}]},
@@ -255,7 +260,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(pod.meta.key.to_string(), "n/p");
-        assert!(pod.meta.deleting && !pod.finished() && !pod.readiness.ready);
+        assert!(pod.meta.deleting && !pod.finished() && !pod.readiness.ready && pod.host_network);
         assert_eq!(pod.readiness.message.as_deref(), Some("probe failed"));
         let ports: Vec<_> = pod.ports.iter().map(|p| (p.name.as_str(), p.number, p.protocol)).collect();
         assert_eq!(ports, [("web", 8080, Protocol::Tcp), ("side", 2, Protocol::Udp)]);

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use compact_str::CompactString;
 use serde::Deserialize;
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use super::{
-    Decode, DecodeError, Family, Meta, Protocol,
+    Decode, DecodeError, Family, Meta, Protocol, SliceAddress,
     address::parse_ip,
     meta::{WireMeta, null_is_default},
     well_known,
@@ -35,6 +36,8 @@ pub struct Service {
     pub local: bool,
     /// `spec.externalName`, as written.
     pub external_name: Name,
+    /// `spec.externalIPs`, and of `status.loadBalancer.ingress` the address or else the hostname of each, in order.
+    pub outside: ThinVec<SliceAddress>,
     /// `spec.trafficDistribution`.
     pub traffic_distribution: Option<TrafficDistribution>,
     /// Topology hints are asked for by annotation (`Auto` or `auto`).
@@ -152,6 +155,29 @@ struct Wire {
     metadata: WireMeta,
     #[serde(default, deserialize_with = "null_is_default")]
     spec: Spec,
+    #[serde(default, deserialize_with = "null_is_default")]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(default, deserialize_with = "null_is_default")]
+    load_balancer: LoadBalancer,
+}
+
+#[derive(Default, Deserialize)]
+struct LoadBalancer {
+    #[serde(default, deserialize_with = "null_is_default")]
+    ingress: Vec<Ingress>,
+}
+
+#[derive(Deserialize)]
+struct Ingress {
+    #[serde(default, deserialize_with = "null_is_default")]
+    ip: CompactString,
+    #[serde(default, deserialize_with = "null_is_default")]
+    hostname: CompactString,
 }
 
 #[derive(Default, Deserialize)]
@@ -175,6 +201,8 @@ struct Spec {
     internal_traffic_policy: CompactString,
     #[serde(default, deserialize_with = "null_is_default")]
     external_traffic_policy: CompactString,
+    #[serde(default, rename = "externalIPs", deserialize_with = "null_is_default")]
+    external_ips: Vec<CompactString>,
     #[serde(default, deserialize_with = "null_is_default")]
     external_name: Name,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -236,6 +264,7 @@ impl Decode for Service {
                 .into_iter()
                 .any(|policy| policy == "Local"),
             external_name: wire.spec.external_name,
+            outside: outside(&wire.spec.external_ips, &wire.status.load_balancer.ingress),
             traffic_distribution: match wire.spec.traffic_distribution.as_str() {
                 "" => None,
                 "PreferClose" => Some(TrafficDistribution::PreferClose),
@@ -272,6 +301,17 @@ impl From<Port> for ServicePort {
     }
 }
 
+/// Addresses outside of the cluster. What is neither an address nor a name is nobody's to reach, and left out.
+fn outside(ips: &[CompactString], ingress: &[Ingress]) -> ThinVec<SliceAddress> {
+    let ips = ips.iter().filter_map(|text| parse_ip(text).map(SliceAddress::Ip));
+    let ingress = ingress.iter().filter_map(|entry| match entry.ip.as_str() {
+        "" if entry.hostname.is_empty() => None,
+        "" => Some(SliceAddress::Name(entry.hostname.as_str().into())),
+        ip => parse_ip(ip).map(SliceAddress::Ip),
+    });
+    ips.chain(ingress).collect()
+}
+
 fn read_cluster_ip(text: &str) -> Result<IpAddr, DecodeError> {
     parse_ip(text).ok_or_else(|| DecodeError(format!("spec.clusterIP: {text:?} is not an IP address")))
 }
@@ -292,6 +332,21 @@ mod tests {
         assert_eq!(ips, ["fd00::1", "10.96.0.1"]);
         assert!(service.selects() && !service.has_headless_label());
         assert_eq!(service.slice_families().as_slice(), [Family::V6]);
+    }
+
+    #[test]
+    fn addresses_outside_of_the_cluster() {
+        let service = Service::decode(
+            r#"{"metadata":{"name":"s"},"spec":{"externalIPs":["192.0.2.1","nonsense"]},
+                "status":{"loadBalancer":{"ingress":[{"ip":"2001:db8::1"},{"hostname":"lb.example.com"},{}]}}}"#,
+        )
+        .unwrap();
+        let wanted = [
+            SliceAddress::Ip("192.0.2.1".parse().unwrap()),
+            SliceAddress::Ip("2001:db8::1".parse().unwrap()),
+            SliceAddress::Name("lb.example.com".into()),
+        ];
+        assert_eq!(service.outside.as_slice(), wanted);
     }
 
     #[test]

@@ -38,7 +38,8 @@ fn read(block: &BlockConfig, directive: &Directive) -> Result<KubernetesConfig, 
     if zones.is_empty() {
         zones = block.zones();
     }
-    let mut zone = ZoneConfig::named(zones).map_err(|error| directive.error(error.to_string()))?;
+    let mut zone =
+        ZoneConfig::named(zones).map_err(|_| directive.error("non-reverse zone name must be used"))?;
     (zone.ttl, zone.pods) = (TTL, Pods::Disabled);
     let mut config = KubernetesConfig {
         zone,
@@ -53,8 +54,9 @@ fn read(block: &BlockConfig, directive: &Directive) -> Result<KubernetesConfig, 
     if !config.zone.namespaces.is_empty() && config.zone.namespace_labels.is_some() {
         return Err(directive.error("namespaces and namespace_labels cannot both be set"));
     }
-    if config.cluster.tls.is_some() && config.cluster.endpoint.is_none() {
-        return Err(directive.error("tls needs an endpoint"));
+    if config.cluster.endpoint.is_none() && config.cluster.tls.take().is_some() {
+        let at = directive.name.at.clone();
+        config.notes.push(Note { at, message: "tls is for an endpoint, and there is none".to_owned() });
     }
     describe(&config, directive, &mut lines);
     config.lines = lines;
@@ -67,8 +69,13 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
     };
     match option.name.text.as_str() {
         "endpoint" => {
-            // CoreDNS took several once; it uses the first.
-            let [url, ..] = option.some()? else { return Err(option.wrong_count()) };
+            let [url, others @ ..] = option.some()? else { return Err(option.wrong_count()) };
+            if !others.is_empty() {
+                note(&format!(
+                    "Multiple endpoints have been deprecated, only the first specified endpoint '{}' is used",
+                    url.text
+                ));
+            }
             config.cluster.endpoint = Some(url.text.clone());
         }
         "tls" => {
@@ -86,8 +93,8 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
             let names = option.some()?.iter().map(|token| Text::from(token.text.as_str()));
             config.zone.namespaces.extend(names);
         }
-        "namespace_labels" => config.zone.namespace_labels = Some(selector(option)?),
-        "labels" => config.zone.labels = Some(selector(option)?),
+        "namespace_labels" => config.zone.namespace_labels = Some(selector(option, "namespace_label")?),
+        "labels" => config.zone.labels = Some(selector(option, "label")?),
         "pods" => {
             let [mode] = option.exactly::<1>()?;
             config.zone.pods = match mode.text.as_str() {
@@ -96,7 +103,7 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
                 "verified" => Pods::Verified,
                 other => {
                     return Err(mode.error(format!(
-                        "wrong value for pods: {other}; want disabled, insecure or verified"
+                        "wrong value for pods: {other},  must be one of: disabled, verified, insecure"
                     )));
                 }
             };
@@ -106,12 +113,8 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
             config.zone.endpoint_pod_names = true;
         }
         "ttl" => {
-            let [ttl] = option.exactly::<1>()?;
-            let seconds: u32 = ttl.parse("a number of seconds")?;
-            if seconds > LONGEST_TTL {
-                return Err(ttl.error(format!("ttl must be in range [0, 3600]: {seconds}")));
-            }
-            config.zone.ttl = seconds;
+            let [ttl, ..] = option.some()? else { return Err(option.wrong_count()) };
+            config.zone.ttl = read_ttl(ttl)?;
         }
         "noendpoints" => {
             option.exactly::<0>()?;
@@ -126,11 +129,13 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
             }
         }
         "ignore" => {
-            let [what] = option.exactly::<1>()?;
+            // Without a word it ignores nothing, and CoreDNS takes it.
+            let Some(what) = option.args.first() else {
+                note("nothing is ignored: want empty_service");
+                return Ok(());
+            };
             if what.text != "empty_service" {
-                return Err(
-                    what.error(format!("unable to parse ignore value: '{}'; want empty_service", what.text))
-                );
+                return Err(what.error(format!("unable to parse ignore value: '{}'", what.text)));
             }
             config.zone.ignore_empty_service = true;
         }
@@ -143,7 +148,10 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
         }
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => {
             let [number] = option.exactly::<1>()?;
-            number.parse::<f64>("a number")?;
+            let limit: f64 = number.parse("a number")?;
+            if !limit.is_finite() || limit < 0.0 {
+                return Err(number.error(format!("{} must be at least 0: {}", option.name.text, number.text)));
+            }
             note("each kind is listed once and then watched: there is no request to limit");
         }
         "multicluster" => {
@@ -154,12 +162,22 @@ fn read_option(config: &mut KubernetesConfig, option: &Directive) -> Result<(), 
     Ok(())
 }
 
+/// A TTL that answers may be given: 0 to an hour.
+///
+/// # Errors
+/// When it is none, or longer.
+pub(crate) fn read_ttl(token: &Token) -> Result<u32, Error> {
+    let seconds: i64 = token.parse("a number of seconds")?;
+    let range = || token.error(format!("ttl must be in range [0, {LONGEST_TTL}]: {seconds}"));
+    u32::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST_TTL).ok_or_else(range)
+}
+
 /// A label selector in kubectl's syntax, of all words of the line.
-fn selector(option: &Directive) -> Result<Selector, Error> {
+fn selector(option: &Directive, what: &str) -> Result<Selector, Error> {
     let text: Vec<&str> = option.some()?.iter().map(|token| token.text.as_str()).collect();
     parse_selector(&text.join(" ")).ok_or_else(|| {
         let token: &Token = option.args.first().unwrap_or(&option.name);
-        token.error(format!("unable to parse label selector value: '{}'", text.join(" ")))
+        token.error(format!("unable to parse {what} selector value: '{}'", text.join(" ")))
     })
 }
 

@@ -5,12 +5,14 @@
 //! asking the whole server.
 
 mod directive;
+mod metadata;
 mod serve;
 
 use std::{path::PathBuf, sync::Arc};
 
 use hickory_proto::rr::Name;
 
+pub(crate) use directive::read_ttl;
 pub use directive::setup;
 pub use serve::Kubernetes;
 

@@ -18,7 +18,7 @@ const NAME: &str = "kubernetes";
 
 /// A cluster's names.
 pub struct Kubernetes {
-    zone: Arc<Zone>,
+    pub(super) zone: Arc<Zone>,
     fallthrough: Vec<Name>,
 }
 
@@ -49,7 +49,7 @@ impl Plugin for Kubernetes {
         }
         let resolved = match answer::resolve(&self.zone, name, qtype) {
             Resolution::Outside => return Quickly::Pass,
-            Resolution::NotReady => Resolved::bare(ResponseCode::ServFail),
+            Resolution::NotReady(resolved) => resolved,
             Resolution::Resolved(resolved) if resolved.leaves.is_some() => return Quickly::Slow,
             Resolution::Resolved(resolved) if self.falls_through(name, &resolved) => return Quickly::Pass,
             Resolution::Resolved(resolved) => resolved,
@@ -61,8 +61,8 @@ impl Plugin for Kubernetes {
         let (name, qtype) = (&query.question.name, query.question.qtype);
         let resolved = match answer::resolve(&self.zone, name, qtype) {
             Resolution::Outside => return next.serve(query),
-            Resolution::NotReady => {
-                let reply = Reply { from_cluster: true, ..Reply::new(NAME, ResponseCode::ServFail) };
+            Resolution::NotReady(resolved) => {
+                let reply = Reply { from_cluster: true, ..answer::to_reply(resolved, NAME) };
                 return Box::pin(std::future::ready(reply));
             }
             Resolution::Resolved(resolved) if self.falls_through(name, &resolved) => {
@@ -90,6 +90,10 @@ impl Plugin for Kubernetes {
 
     fn ready(&self) -> bool {
         self.zone.is_synced()
+    }
+
+    fn metadata(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
+        self.describe_query(query, add);
     }
 
     fn cluster(&self) -> Option<&Arc<Zone>> {

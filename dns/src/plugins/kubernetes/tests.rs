@@ -31,10 +31,21 @@ async fn options_that_make_no_sense_are_refused_with_their_line() {
     for (option, message) in [
         ("bogus", "unknown property 'bogus'"),
         ("ttl 3601", "ttl must be in range [0, 3600]: 3601"),
+        ("ttl -1", "ttl must be in range [0, 3600]: -1"),
         ("ttl", "Wrong argument count or unexpected line ending after 'ttl'"),
-        ("pods all", "wrong value for pods: all; want disabled, insecure or verified"),
+        ("pods all", "wrong value for pods: all,  must be one of: disabled, verified, insecure"),
+        ("upstream", "unknown property 'upstream'"),
+        ("resyncperiod 5m", "unknown property 'resyncperiod'"),
+        ("transfer to *", "unknown property 'transfer'"),
+        ("namespace_labels a in b", "unable to parse namespace_label selector value: 'a in b'"),
+        ("startup_timeout soon", "invalid duration 'soon': want for example 30s, 500ms, 1h"),
+        ("apiserver_qps -1", "apiserver_qps must be at least 0: -1"),
+        ("endpoint_pod_names now", "Wrong argument count or unexpected line ending after 'now'"),
+        ("noendpoints now", "Wrong argument count or unexpected line ending after 'now'"),
+        ("kubeconfig", "Wrong argument count or unexpected line ending after 'kubeconfig'"),
+        ("tls a b", "Wrong argument count or unexpected line ending after 'b'"),
         ("labels a in b", "unable to parse label selector value: 'a in b'"),
-        ("ignore all", "unable to parse ignore value: 'all'; want empty_service"),
+        ("ignore all", "unable to parse ignore value: 'all'"),
     ] {
         let text = format!(".:53 {{\n kubernetes cluster.local {{\n {option}\n }}\n}}");
         let error = testing::config(&text).unwrap_err().to_string();
