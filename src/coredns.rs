@@ -12,7 +12,7 @@ use callsign_dns::{
 use callsign_shared::index::Source;
 
 use crate::{
-    engine::{DnsSettings, Engine, Settings},
+    engine::{Admin, DnsSettings, Engine, Settings},
     exit::Exit,
     signals,
 };
@@ -30,8 +30,13 @@ pub(crate) async fn run(conf: &Path, port: u16) -> Result<(), Exit> {
     let config = Config::read(&corefile, port).map_err(Exit::configuration)?;
     let dns =
         DnsSettings { config, own_addresses: own_addresses()?, upstreams: Vec::new(), loop_is_fatal: false };
-    let settings =
-        Settings { dns: Some(dns), controller: None, leader: None, source: Source::Slices, admin: None };
+    let settings = Settings {
+        dns: Some(dns),
+        controller: None,
+        leader: None,
+        source: Source::Slices,
+        admin: Admin::Blocks,
+    };
     Engine::start(None, settings).await?.run(end).await
 }
 

@@ -10,24 +10,21 @@ use callsign_controller::{Config as ControllerConfig, leader::Config as LeaderCo
 use callsign_dns::{
     block::Config,
     plugin::{self, Meters},
-    server::{self, Limits, LoadError, Service},
+    server::{self, Limits, LoadError, Loaded, Service},
 };
 use callsign_shared::{
     index::Source,
     watch::{Scope, SyncState},
 };
-use tokio::{
-    runtime::{Handle, Runtime},
-    task::JoinSet,
-};
+use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    admin,
     args::AdminArgs,
     clusters::{ClusterSettings, Clusters},
     exit::Exit,
+    pages::{Pages, Status, Wanted},
     writing::Writing,
 };
 
@@ -41,8 +38,19 @@ pub(crate) struct Settings {
     pub(crate) leader: Option<LeaderConfig>,
     /// Whether endpoints of Services with a selector are answered as the controllers see them.
     pub(crate) source: Source,
-    /// Health, readiness and metrics, where the configuration of DNS does not say.
-    pub(crate) admin: Option<AdminArgs>,
+    /// Health, readiness and metrics.
+    pub(crate) admin: Admin,
+}
+
+/// Who says where health, readiness and metrics are, and how long to answer on when the end was asked for.
+pub(crate) enum Admin {
+    /// There are none.
+    #[cfg(feature = "sandbox")]
+    None,
+    /// The flags.
+    Flags(AdminArgs),
+    /// The blocks.
+    Blocks,
 }
 
 /// What DNS to serve.
@@ -64,9 +72,8 @@ pub(crate) struct Engine {
     stop: CancellationToken,
     ending: CancellationToken,
     writing: Option<Writing>,
-    lameduck: Duration,
-    #[expect(dead_code, reason = "the tasks end with the set")]
-    tasks: Vec<JoinSet<()>>,
+    admin: Admin,
+    pages: Arc<Pages>,
 }
 
 /// The serving side.
@@ -75,6 +82,13 @@ struct Dns {
     addresses: Vec<SocketAddr>,
     #[expect(dead_code, reason = "serving ends with it")]
     runtime: Threads,
+}
+
+/// Puts another configuration in the place of the one that is served.
+#[derive(Clone)]
+pub(crate) struct Reloader {
+    service: Arc<Service>,
+    pages: Arc<Pages>,
 }
 
 /// A runtime that may be dropped from within another: it does not wait for its tasks.
@@ -122,9 +136,8 @@ impl Engine {
             None => None,
         };
         for address in dns.iter().flat_map(|dns| &dns.addresses) {
-            info!(what = "dns", %address, "listening");
+            info!(target: "listening", what = "dns", %address, "listening");
         }
-        let mut tasks = Vec::new();
         let sync = clusters.watch();
         let writing = match (settings.controller, controlled, &sync) {
             (Some(config), Some((index, cluster)), Some(sync)) => {
@@ -136,17 +149,49 @@ impl Engine {
             }
             _ => None,
         };
-        let lameduck = settings.admin.as_ref().map_or(Duration::ZERO, |admin| admin.lameduck);
-        if let (Some(admin), Some(sync)) = (&settings.admin, &sync) {
-            let service = dns.as_ref().map(|dns| Arc::clone(&dns.service));
-            let journal = writing.as_ref().map(Writing::journal);
-            let standing = writing.as_ref().and_then(Writing::standing);
-            let duty = writing.as_ref().map(|writing| writing.duty(service.is_some()));
-            let (sync, ending) = (Arc::clone(sync), ending.clone());
-            let status = admin::Status { sync, service, standing, duty, ending, meters, journal };
-            tasks.push(admin::start(admin, status).await.map_err(Exit::listen)?);
+        let service = dns.as_ref().map(|dns| Arc::clone(&dns.service));
+        let wanted = match (&settings.admin, &service) {
+            (Admin::Flags(args), _) => Wanted::of_flags(args),
+            (Admin::Blocks, Some(service)) => match service.current() {
+                Some(loaded) => Wanted::of_blocks(&loaded.config).map_err(Exit::configuration)?,
+                None => Wanted::default(),
+            },
+            _ => Wanted::default(),
+        };
+        let pages = Pages::new(
+            Status {
+                sync: sync.clone().filter(|_| !matches!(settings.admin, Admin::Blocks)),
+                standing: writing.as_ref().and_then(Writing::standing),
+                duty: writing.as_ref().map(|writing| writing.duty(service.is_some())),
+                journal: writing.as_ref().map(Writing::journal),
+                ending: ending.clone(),
+                meters: Arc::clone(&meters),
+                service,
+            },
+            meters.of(),
+        );
+        pages.serve(pages.prepare(wanted).map_err(Exit::listen)?);
+        Ok(Self { sync, dns, stop, ending, writing, admin: settings.admin, pages: Arc::new(pages) })
+    }
+
+    /// What puts another configuration in the place of the one that is served, where DNS is.
+    pub(crate) fn reloader(&self) -> Option<Reloader> {
+        let dns = self.dns.as_ref()?;
+        Some(Reloader { service: Arc::clone(&dns.service), pages: Arc::clone(&self.pages) })
+    }
+
+    /// How long to answer on, not ready, when the end was asked for.
+    fn lameduck(&self) -> Duration {
+        match &self.admin {
+            #[cfg(feature = "sandbox")]
+            Admin::None => Duration::ZERO,
+            Admin::Flags(args) => args.lameduck,
+            Admin::Blocks => {
+                let loaded = self.dns.as_ref().and_then(|dns| dns.service.current());
+                let blocks = loaded.iter().flat_map(|loaded| &loaded.config.blocks);
+                blocks.filter_map(|block| Some(block.health.as_ref()?.lameduck)).max().unwrap_or_default()
+            }
         }
-        Ok(Self { sync, dns, stop, ending, writing, lameduck, tasks })
     }
 
     /// Where DNS is answered.
@@ -188,10 +233,16 @@ impl Engine {
                 leader.end().await;
             }
         };
+        let time = self.lameduck();
         let lameduck = async {
-            if !self.lameduck.is_zero() {
-                info!(seconds = self.lameduck.as_secs_f64(), "answering on, not ready");
-                tokio::time::sleep(self.lameduck).await;
+            if !time.is_zero() {
+                match self.admin {
+                    Admin::Blocks => {
+                        info!(target: "plugin/health", "Going into lameduck mode for {time:?}");
+                    }
+                    _ => info!(seconds = time.as_secs_f64(), "answering on, not ready"),
+                }
+                tokio::time::sleep(time).await;
             }
         };
         tokio::join!(handover, lameduck);
@@ -204,6 +255,24 @@ impl Engine {
             dns.service.ended().await;
         }
         Ok(())
+    }
+}
+
+impl Reloader {
+    /// Serves this configuration, and its pages, instead of the one before.
+    ///
+    /// # Errors
+    /// When a plugin cannot start or an address cannot be listened on. Then nothing has changed.
+    pub(crate) async fn load(&self, config: Config) -> Result<(), LoadError> {
+        let prepared = self.pages.prepare(Wanted::of_blocks(&config)?)?;
+        self.service.load(config).await?;
+        self.pages.serve(prepared);
+        Ok(())
+    }
+
+    /// What is served.
+    pub(crate) fn current(&self) -> Option<Arc<Loaded>> {
+        self.service.current()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Callsign: Kubernetes' endpoint controllers and cluster DNS server, from one in-memory index.
 
-mod admin;
 mod args;
 mod blocks;
 mod client;
@@ -11,6 +10,7 @@ mod engine;
 mod exit;
 mod leader;
 mod log;
+mod pages;
 mod requests;
 #[cfg(feature = "sandbox")]
 mod sandbox;

@@ -19,7 +19,7 @@ use tracing::info;
 use crate::{
     args::SandboxArgs,
     client,
-    engine::{Engine, Settings},
+    engine::{Admin, Engine, Settings},
     exit::Exit,
     serve, signals,
 };
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: SandboxArgs) -> Result<(), Exit> {
         }),
         leader: None,
         source: Source::Memberships,
-        admin: None,
+        admin: Admin::None,
     };
     let engine = Engine::start(Some(&client::plain(&server.url())?), settings).await?;
     tokio::select! {

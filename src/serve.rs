@@ -13,7 +13,7 @@ use crate::{
         EndpointsWritten, GuardMode, ServeArgs,
     },
     blocks, client,
-    engine::{DnsSettings, Engine, Settings},
+    engine::{Admin, DnsSettings, Engine, Settings},
     exit::Exit,
     leader, signals,
 };
@@ -34,7 +34,7 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
         leader: leader::config(mode, &args.leader)?,
         // In shadow somebody else decides what becomes an endpoint.
         source: if mode == Some(Mode::On) { Source::Memberships } else { Source::Slices },
-        admin: Some(args.admin),
+        admin: Admin::Flags(args.admin),
     };
     run(&args.cluster, settings).await
 }
@@ -46,7 +46,7 @@ pub(crate) async fn dns(args: DnsCommandArgs) -> Result<(), Exit> {
         controller: None,
         leader: None,
         source: Source::Slices,
-        admin: Some(args.admin),
+        admin: Admin::Flags(args.admin),
     };
     run(&args.cluster, settings).await
 }
@@ -59,7 +59,7 @@ pub(crate) async fn controller(args: ControllerCommandArgs) -> Result<(), Exit> 
         controller: Some(controller_config(mode, &args.write)),
         leader: leader::config(Some(mode), &args.leader)?,
         source: Source::Memberships,
-        admin: Some(args.admin),
+        admin: Admin::Flags(args.admin),
     };
     run(&args.cluster, settings).await
 }

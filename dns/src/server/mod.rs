@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use front::{Front, Shared};
 pub use metrics::{Metrics, Tallies};
-pub use service::{LoadError, Service, Settings};
+pub use service::{LoadError, Loaded, Service, Settings};
 pub use tls::{ClientAuth, TlsFiles};
 
 use crate::answer::Transport;
