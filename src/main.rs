@@ -29,7 +29,10 @@ use exit::Exit;
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == "-conf") {
-        return in_place_of_coredns(words.next().unwrap_or_default().as_ref());
+        let conf = words.next().unwrap_or_default();
+        let port = words.next().filter(|word| word == "-dns.port").and_then(|_| words.next());
+        let port = port.and_then(|port| port.to_str()?.parse().ok()).unwrap_or(53);
+        return in_place_of_coredns(conf.as_ref(), port);
     }
     let cli = Cli::parse();
     match run(cli) {
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn in_place_of_coredns(conf: &std::path::Path) -> ExitCode {
+fn in_place_of_coredns(conf: &std::path::Path, port: u16) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt().init();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -51,7 +54,7 @@ fn in_place_of_coredns(conf: &std::path::Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(coredns::run(conf, 53)) {
+    match runtime.block_on(coredns::run(conf, port)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
             eprintln!("{exit}");
