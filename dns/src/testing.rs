@@ -266,3 +266,52 @@ pub(crate) fn record(text: &str) -> Record {
     let data = hickory_proto::rr::RData::try_from_str(kind, &data.join(" ")).unwrap();
     Record::from_rdata(Name::from_ascii(name).unwrap(), ttl.parse().unwrap(), data)
 }
+
+/// Collects what is logged by this thread: `LEVEL target: message`.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<parking_lot::Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Begins to listen, until what is returned is dropped.
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        tracing::subscriber::set_default(self.clone())
+    }
+
+    /// What was logged so far.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("plugin/")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let metadata = event.metadata();
+        self.0.lock().push(format!("{} {}: {}", metadata.level(), metadata.target(), message.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}

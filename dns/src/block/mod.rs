@@ -110,13 +110,6 @@ impl Block {
 
     /// Runs the chain.
     pub async fn serve(&self, query: &mut Query) -> Reply {
-        if self.plugin("metadata").is_some() {
-            let mut known = Vec::new();
-            for plugin in &self.plugins {
-                plugin.metadata(query, &mut |label, value| known.push((label, value)));
-            }
-            query.metadata.extend(known);
-        }
         Next::new(&self.plugins).serve(query).await
     }
 }

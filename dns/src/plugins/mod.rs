@@ -1,8 +1,20 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
+mod any;
+mod cancel;
+mod chaos;
+mod class;
+mod errors;
+mod header;
 pub mod kubernetes;
+mod loadbalance;
+mod local;
+pub(crate) mod metadata;
+mod minimal;
+mod nsid;
 pub(crate) mod reading;
 pub mod settings;
+mod whoami;
 
 use crate::{
     block::BlockConfig,
@@ -41,9 +53,9 @@ const MISSING: &str = "is not implemented";
 /// Every directive, in the order of CoreDNS's `plugin.cfg`: that of settings, and of the steps of the chain.
 pub const TABLE: &[Entry] = &[
     Entry { name: "root", how: Refused(MISSING) },
-    Entry { name: "metadata", how: Refused(MISSING) },
+    Entry { name: "metadata", how: Chain(metadata::setup) },
     Entry { name: "geoip", how: Refused(MISSING) },
-    Entry { name: "cancel", how: Refused(MISSING) },
+    Entry { name: "cancel", how: Chain(cancel::setup) },
     Entry { name: "proxyproto", how: Refused(MISSING) },
     Entry { name: "quic", how: Refused(MISSING) },
     Entry { name: "grpc_server", how: Refused(MISSING) },
@@ -52,7 +64,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "timeouts", how: Settings(settings::timeouts) },
     Entry { name: "multisocket", how: Settings(settings::multisocket) },
     Entry { name: "reload", how: Settings(settings::reload) },
-    Entry { name: "nsid", how: Refused(MISSING) },
+    Entry { name: "nsid", how: Chain(nsid::setup) },
     Entry { name: "bufsize", how: Settings(settings::bufsize) },
     Entry { name: "bind", how: Settings(settings::bind) },
     Entry { name: "debug", how: Settings(settings::debug) },
@@ -62,23 +74,23 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "pprof", how: Refused(MISSING) },
     Entry { name: "shed", how: Refused(MISSING) },
     Entry { name: "prometheus", how: Settings(settings::prometheus) },
-    Entry { name: "errors", how: Refused(MISSING) },
+    Entry { name: "errors", how: Chain(errors::setup) },
     Entry { name: "log", how: Refused(MISSING) },
     Entry { name: "dnstap", how: Refused(MISSING) },
-    Entry { name: "local", how: Refused(MISSING) },
+    Entry { name: "local", how: Chain(local::setup) },
     Entry { name: "dns64", how: Refused(MISSING) },
-    Entry { name: "any", how: Refused(MISSING) },
-    Entry { name: "chaos", how: Refused(MISSING) },
-    Entry { name: "loadbalance", how: Refused(MISSING) },
+    Entry { name: "any", how: Chain(any::setup) },
+    Entry { name: "chaos", how: Chain(chaos::setup) },
+    Entry { name: "loadbalance", how: Chain(loadbalance::setup) },
     Entry { name: "tsig", how: Refused(MISSING) },
     Entry { name: "rewrite", how: Refused(MISSING) },
     Entry { name: "autopath", how: Refused(MISSING) },
     Entry { name: "acl", how: Refused(MISSING) },
     Entry { name: "cache", how: Refused(MISSING) },
-    Entry { name: "header", how: Refused(MISSING) },
+    Entry { name: "header", how: Chain(header::setup) },
     Entry { name: "dnssec", how: Refused(MISSING) },
     Entry { name: "tls", how: Settings(settings::tls) },
-    Entry { name: "minimal", how: Refused(MISSING) },
+    Entry { name: "minimal", how: Chain(minimal::setup) },
     Entry { name: "template", how: Refused(MISSING) },
     Entry { name: "transfer", how: Refused(MISSING) },
     Entry { name: "hosts", how: Refused(MISSING) },
@@ -95,7 +107,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "forward", how: Refused(MISSING) },
     Entry { name: "grpc", how: Refused(MISSING) },
     Entry { name: "erratic", how: Refused(MISSING) },
-    Entry { name: "whoami", how: Refused(MISSING) },
+    Entry { name: "whoami", how: Chain(whoami::setup) },
     Entry { name: "on", how: Refused(MISSING) },
     Entry { name: "sign", how: Refused(MISSING) },
     Entry { name: "view", how: Refused(MISSING) },
