@@ -183,6 +183,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         id: 7,
         opcode: 0,
         recursion_desired: true,
+        authentic_data: false,
         checking_disabled: false,
         question: question.clone(),
         has_question: true,

@@ -17,6 +17,8 @@ pub struct Request {
     pub opcode: u8,
     /// Recursion desired: repeated.
     pub recursion_desired: bool,
+    /// Authentic data: the client understands the bit in the answer (RFC 6840 5.7).
+    pub authentic_data: bool,
     /// Checking disabled: repeated (RFC 4035 3.2.2).
     pub checking_disabled: bool,
     /// What is asked. Where it could not be read, the root with type 0, and nothing is repeated.
@@ -69,6 +71,7 @@ const TYPE_OPT: u16 = 41;
 mod flag {
     pub(super) const RESPONSE: u16 = 0x8000;
     pub(super) const RECURSION_DESIRED: u16 = 0x0100;
+    pub(super) const AUTHENTIC_DATA: u16 = 0x0020;
     pub(super) const CHECKING_DISABLED: u16 = 0x0010;
 }
 
@@ -95,6 +98,7 @@ impl Request {
             id,
             opcode: (flags >> 11 & 0xf) as u8,
             recursion_desired: flags & flag::RECURSION_DESIRED != 0,
+            authentic_data: flags & flag::AUTHENTIC_DATA != 0,
             checking_disabled: flags & flag::CHECKING_DISABLED != 0,
             question: Question { name: Name::root(), qtype: RecordType::ZERO, qclass: CLASS_IN },
             has_question: false,

@@ -1,6 +1,9 @@
 //! What a chain gives back.
 
-use hickory_proto::{op::ResponseCode, rr::Record};
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, Record},
+};
 
 /// An answer, or that there is none. The question, the client's id and its OPT are not part of it: they are repeated when
 /// it is written.
@@ -68,6 +71,17 @@ impl Reply {
     /// No answer.
     pub fn silence(plugin: &'static str) -> Self {
         Self { silent: true, ..Self::new(plugin, ResponseCode::NoError) }
+    }
+
+    /// The same answer for a name that differs in the case of letters at most: a client may want its own back.
+    #[must_use]
+    pub fn for_name(mut self, name: &Name) -> Self {
+        for record in self.answers.iter_mut().chain(&mut self.authorities) {
+            if record.name == *name {
+                record.name = name.clone();
+            }
+        }
+        self
     }
 
     /// The end of a chain in which nobody answered.

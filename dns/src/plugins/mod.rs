@@ -6,6 +6,7 @@ mod chaos;
 mod class;
 mod errors;
 mod header;
+mod forward;
 pub mod kubernetes;
 mod loadbalance;
 mod local;
@@ -104,7 +105,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "secondary", how: Refused(MISSING) },
     Entry { name: "etcd", how: Refused(MISSING) },
     Entry { name: "loop", how: Refused(MISSING) },
-    Entry { name: "forward", how: Refused(MISSING) },
+    Entry { name: "forward", how: Chain(forward::setup) },
     Entry { name: "grpc", how: Refused(MISSING) },
     Entry { name: "erratic", how: Refused(MISSING) },
     Entry { name: "whoami", how: Chain(whoami::setup) },
