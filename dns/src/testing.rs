@@ -193,7 +193,12 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         question,
         request: Arc::new(request),
         options: Vec::new(),
-        peer: Peer { address: "10.240.0.1:40212".parse().unwrap(), transport: Transport::Udp, worker: 0 },
+        peer: Peer {
+            address: "10.240.0.1:40212".parse().unwrap(),
+            local: "10.96.0.10:53".parse().unwrap(),
+            transport: Transport::Udp,
+            worker: 0,
+        },
         started: Instant::now(),
         size: 40,
         server: "dns://:53".into(),

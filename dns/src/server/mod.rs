@@ -66,6 +66,8 @@ pub type Later = Pin<Box<dyn Future<Output = Vec<Vec<u8>>> + Send>>;
 pub struct Peer {
     /// The client.
     pub address: SocketAddr,
+    /// The address of ours that was asked.
+    pub local: SocketAddr,
     /// How the request came.
     pub transport: Transport,
     /// The receiving socket's number: counters of one number are written by one task at a time.

@@ -141,10 +141,12 @@ impl<H: Handler> Connections<H> {
                 tracing::debug!(client = %address, "too many TCP connections");
                 continue;
             };
+            // A connection that has no address any more is closed by what is read from it.
+            let local = stream.local_addr().unwrap_or(address);
             let connection = Connection {
                 handler: Arc::clone(&self.handler),
                 limits: Arc::clone(&self.limits),
-                from: Peer { address, transport: Transport::Tcp, worker: self.worker },
+                from: Peer { address, local, transport: Transport::Tcp, worker: self.worker },
                 stream,
                 read: Vec::new(),
                 write: Vec::new(),

@@ -28,6 +28,8 @@ use crate::answer::Transport;
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: UdpSocket,
+    /// What it is bound to.
+    address: SocketAddr,
     wildcard: bool,
 }
 
@@ -90,7 +92,8 @@ pub(super) async fn serve<H: Handler>(
                 continue;
             }
         };
-        let from = Peer { address, transport: Transport::Udp, worker };
+        let local = asked.map_or(socket.address, |asked| SocketAddr::new(asked.address, socket.address.port()));
+        let from = Peer { address, local, transport: Transport::Udp, worker };
         match handle(&*handler, request.get(..length).unwrap_or_default(), from, &mut out) {
             Handled::Reply => socket.send(&out, address, asked).await,
             Handled::Silent => {}
@@ -117,7 +120,8 @@ impl Socket {
             SocketAddr::V6(_) if wildcard => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
             _ => {}
         }
-        Ok(Self { socket: UdpSocket::from_std(socket.into())?, wildcard })
+        let socket = UdpSocket::from_std(socket.into())?;
+        Ok(Self { address: socket.local_addr()?, socket, wildcard })
     }
 
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Asked>)> {
