@@ -92,7 +92,8 @@ pub(super) async fn serve<H: Handler>(
                 continue;
             }
         };
-        let local = asked.map_or(socket.address, |asked| SocketAddr::new(asked.address, socket.address.port()));
+        let local =
+            asked.map_or(socket.address, |asked| SocketAddr::new(asked.address, socket.address.port()));
         let from = Peer { address, local, transport: Transport::Udp, worker };
         match handle(&*handler, request.get(..length).unwrap_or_default(), from, &mut out) {
             Handled::Reply => socket.send(&out, address, asked).await,
