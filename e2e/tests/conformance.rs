@@ -140,7 +140,11 @@ async fn answers_as_recorded(worlds: &Worlds, case: &Case, played: &Case) -> Res
     eventually("as recorded", async || {
         let mut differences = Vec::new();
         for question in &case.dns {
-            let wanted = recording.wanted(question);
+            let wanted = match &case.variant {
+                // A chain whose end nobody answers, as it was recorded.
+                Some(_) if question.rcode == "SERVFAIL" => question.clone().lower_data(),
+                _ => recording.wanted(question),
+            };
             let found: Exchange = resolver.ask(&question.name, &question.kind).await?.lower_data();
             if found != wanted {
                 differences.push(format!("wanted {wanted:?}\n    found  {found:?}"));

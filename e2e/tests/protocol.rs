@@ -25,6 +25,8 @@ use tokio::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer that is not given at once may come after that to the next packet.
+const GRACE: Duration = Duration::from_millis(300);
 const COREFILE: &str = ". {
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         pods insecure
@@ -275,12 +277,16 @@ async fn send(to: SocketAddr, packet: &[u8], transport: Transport) -> Result<Opt
             let socket = UdpSocket::bind("127.0.0.1:0").await?;
             socket.connect(to).await?;
             socket.send(packet).await?;
-            let mut buffer = vec![0; 65535];
-            // Answers of one socket of the server come in order.
             socket.send(&next).await?;
+            let mut buffer = vec![0; 65535];
             let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.context("nothing at all")??;
-            buffer.truncate(length);
-            Ok((!is_next(&buffer)).then_some(buffer))
+            if !is_next(buffer.get(..length).unwrap_or_default()) {
+                buffer.truncate(length);
+                return Ok(Some(buffer));
+            }
+            let Ok(length) = timeout(GRACE, socket.recv(&mut buffer)).await else { return Ok(None) };
+            buffer.truncate(length?);
+            Ok(Some(buffer))
         }
         Transport::Tcp => {
             let mut stream = TcpStream::connect(to).await?;
@@ -289,14 +295,15 @@ async fn send(to: SocketAddr, packet: &[u8], transport: Transport) -> Result<Opt
                 stream.write_all(message).await?;
             }
             // A server may close a connection over what is no message.
-            let reading = async {
+            let mut reading = async || {
                 let length = stream.read_u16().await?;
                 let mut reply = vec![0; usize::from(length)];
                 stream.read_exact(&mut reply).await?;
                 Ok::<_, std::io::Error>(reply)
             };
-            match timeout(PATIENCE, reading).await? {
-                Ok(reply) => Ok((!is_next(&reply)).then_some(reply)),
+            match timeout(PATIENCE, reading()).await? {
+                Ok(reply) if !is_next(&reply) => Ok(Some(reply)),
+                Ok(_) => Ok(timeout(GRACE, reading()).await.ok().and_then(Result::ok)),
                 Err(_) => Ok(None),
             }
         }
