@@ -20,7 +20,7 @@ use crate::{
     answer::{CLASS_IN, Edns, Question, Request, Transport, write_reply},
     block::{Block, Config, Route, Router},
     corefile::{Corefile, Files},
-    plugin::{Clusters, Internal, Meters, Next, Plugin, Query, Quick, Reply, StartError, World},
+    plugin::{Changes, Clusters, Internal, Meters, Next, Plugin, Query, Quick, Reply, StartError, World},
     plugins::kubernetes::KubernetesConfig,
     server::Peer,
     zone::{Zone, ZoneConfig},
@@ -146,6 +146,7 @@ pub(crate) fn world() -> World {
         meters: Arc::new(Meters::default()),
         clusters: Arc::new(OneCluster),
         zones: vec![Name::root()],
+        changes: Changes::default(),
         root: PathBuf::new(),
         listens: Vec::new(),
         loop_is_fatal: false,
@@ -187,6 +188,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         checking_disabled: false,
         question: question.clone(),
         has_question: true,
+        serial: None,
         edns: Some(Edns { payload: 1232, version: 0, dnssec_ok: false, has_options: false }),
     };
     Query {

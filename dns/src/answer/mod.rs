@@ -25,6 +25,7 @@ mod reply;
 mod request;
 mod resolve;
 mod rrset;
+mod transfer;
 mod write;
 
 use hickory_proto::{
@@ -32,10 +33,11 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
-pub use reply::{to_reply, write_quick, write_reply};
+pub use reply::{is_truncated, to_reply, write_quick, write_reply};
 pub use request::{CLASS_IN, Edns, Question, Request, Unread};
 pub use resolve::{Resolution, Resolved, resolve};
 pub use rrset::{RData, RrSet, Set, Srv};
+pub use transfer::transfer;
 pub use write::write;
 
 use crate::zone::Zone;

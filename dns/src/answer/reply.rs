@@ -53,7 +53,7 @@ pub fn to_reply(resolved: Resolved, plugin: &'static str) -> Reply {
     }
 }
 
-fn to_records(set: &RrSet) -> Vec<Record> {
+pub(super) fn to_records(set: &RrSet) -> Vec<Record> {
     let record = |data| Record::from_rdata(set.owner.clone(), set.ttl, data);
     match &set.data {
         RData::A(ips) => ips.iter().map(|ip| record(rr::RData::A(rdata::A(*ip)))).collect(),
@@ -80,6 +80,11 @@ fn to_records(set: &RrSet) -> Vec<Record> {
             all.iter().map(|data| record(other(data))).collect()
         }
     }
+}
+
+/// Whether a message says that something is missing (TC).
+pub fn is_truncated(message: &[u8]) -> bool {
+    message.get(2).is_some_and(|flags| flags & 0x02 != 0)
 }
 
 /// Writes a chain's answer to `out`, which is cleared first. Records of one name and type that follow one another go in

@@ -25,6 +25,8 @@ pub struct Request {
     pub question: Question,
     /// Whether the question could be read and is repeated.
     pub has_question: bool,
+    /// The serial of the SOA in the authority of an IXFR: of what the client has (RFC 1995 3).
+    pub serial: Option<u32>,
     /// The client's OPT.
     pub edns: Option<Edns>,
 }
@@ -66,6 +68,7 @@ const HEADER: usize = 12;
 /// The Internet's class.
 pub const CLASS_IN: u16 = 1;
 const TYPE_OPT: u16 = 41;
+const TYPE_SOA: u16 = 6;
 
 /// Flags of the second header word.
 mod flag {
@@ -102,6 +105,7 @@ impl Request {
             checking_disabled: flags & flag::CHECKING_DISABLED != 0,
             question: Question { name: Name::root(), qtype: RecordType::ZERO, qclass: CLASS_IN },
             has_question: false,
+            serial: None,
             edns: None,
         };
         if request.opcode != 0 {
@@ -121,6 +125,9 @@ impl Request {
         };
         request.question = question;
         request.has_question = true;
+        if request.question.qtype == RecordType::IXFR && answers == 0 {
+            request.serial = read_serial(&mut decoder.clone(decoder.index() as u16), authorities);
+        }
         let before = usize::from(answers) + usize::from(authorities);
         match read_edns(&mut decoder, before, usize::from(additionals)) {
             Ok(edns) => request.edns = edns,
@@ -227,6 +234,18 @@ fn read_edns(
         });
     }
     Ok(edns)
+}
+
+/// The serial of the first SOA of the authority. It stands 20 bytes before the end, whatever the names before it.
+fn read_serial(decoder: &mut BinDecoder<'_>, authorities: u16) -> Option<u32> {
+    for _ in 0..authorities {
+        let record = read_record(decoder)?;
+        if record.kind == TYPE_SOA {
+            let at = record.data.len().checked_sub(20)?;
+            return record.data.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        }
+    }
+    None
 }
 
 struct RawRecord<'a> {

@@ -359,13 +359,13 @@ fn unique<'a, T: Copy + Ord + 'a>(items: impl Iterator<Item = &'a T>) -> SmallVe
 }
 
 /// `[<host>.]<service>.<namespace>.svc.<zone>`
-fn service_name(service: &Key, host: Option<&str>, zone: &Name) -> Option<Name> {
+pub(super) fn service_name(service: &Key, host: Option<&str>, zone: &Name) -> Option<Name> {
     let labels = host.into_iter().chain([service.name.as_str(), service.namespace.as_str(), "svc"]);
     below(labels, zone)
 }
 
 /// A name below a zone; `None` where it would be too long to be one.
-fn below<'a>(labels: impl IntoIterator<Item = &'a str>, zone: &Name) -> Option<Name> {
+pub(super) fn below<'a>(labels: impl IntoIterator<Item = &'a str>, zone: &Name) -> Option<Name> {
     let labels = Name::from_labels(labels.into_iter().map(str::as_bytes)).ok()?;
     labels.append_domain(zone).ok()
 }

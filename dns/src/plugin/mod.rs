@@ -15,6 +15,7 @@
 //!
 //! Order is CoreDNS's `plugin.cfg`, never the file's ([`crate::plugins::TABLE`]).
 
+mod changes;
 mod prepared;
 mod query;
 mod quick;
@@ -26,6 +27,7 @@ use std::{net::IpAddr, sync::Arc};
 use futures::future::BoxFuture;
 use hickory_proto::rr::{Name, Record};
 
+pub use changes::Changes;
 pub use prepared::{Prepared, lines};
 pub use query::{Internal, Query};
 pub use quick::{Quick, Quickly, TtlBounds};
@@ -78,13 +80,14 @@ pub trait Plugin: Send + Sync + 'static {
         None
     }
 
-    /// All records of one of its zones, the SOA first and not again at the end; only the SOA where the serial is
-    /// `unless`.
+    /// All records of one of its zones, the SOA first and not again at the end; only the SOA where it is not newer than
+    /// `unless`, the client's serial; none where it cannot be told yet. `None`: the zone is not one of its own. May take
+    /// its time.
     fn transfer(&self, _zone: &Name, _unless: Option<u32>) -> Option<Vec<Record>> {
         None
     }
 
-    /// The zones it can transfer and may have to notify secondaries of.
+    /// The zones it can transfer. It tells of their changes with [`World::changes`].
     fn transferable(&self) -> Vec<Name> {
         Vec::new()
     }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use super::Plugin;
+use super::{Changes, Plugin};
 use crate::{corefile::Position, plugins::kubernetes::KubernetesConfig, zone::Zone};
 
 /// A directive that has been read and is right. Reading does no IO but for files that the directive names.
@@ -60,6 +60,8 @@ pub struct World {
     pub zones: Vec<Name>,
     /// What relative file names begin at (`root`); empty for the working folder.
     pub root: PathBuf,
+    /// What the block's zones tell of their changes.
+    pub changes: Changes,
     /// The addresses the block listens on.
     pub listens: Vec<std::net::SocketAddr>,
     /// A detected loop ends the process, as with CoreDNS, instead of being told.

@@ -15,6 +15,7 @@ mod minimal;
 mod nsid;
 pub(crate) mod reading;
 pub mod settings;
+pub mod transfer;
 mod whoami;
 
 use crate::{
@@ -93,7 +94,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "tls", how: Settings(settings::tls) },
     Entry { name: "minimal", how: Chain(minimal::setup) },
     Entry { name: "template", how: Refused(MISSING) },
-    Entry { name: "transfer", how: Refused(MISSING) },
+    Entry { name: "transfer", how: Chain(transfer::setup) },
     Entry { name: "hosts", how: Refused(MISSING) },
     Entry { name: "route53", how: Refused(MISSING) },
     Entry { name: "azure", how: Refused(MISSING) },

@@ -215,15 +215,22 @@ fn write(request: &Request, reply: &Reply, transport: Transport, payload: u16) -
     let mut part = Reply { transfer: None, ..Reply::new(reply.plugin, reply.rcode) };
     part.authoritative = true;
     while !rest.is_empty() {
-        // Record by record would be exact; their usual size is enough.
+        // Their usual size is enough to begin with; records that are larger than usual go in fewer at once.
         let mut bytes = 0;
         let count = rest.iter().take_while(|record| {
             bytes += record.name.len() + 32;
             bytes < TRANSFER_BYTES
         });
-        let (now, later) = rest.split_at(count.count().max(1).min(rest.len()));
-        part.answers = now.to_vec();
-        answer::write_reply(request, &part, transport, payload, &mut message);
+        let mut count = count.count().max(1).min(rest.len());
+        let later = loop {
+            let (now, later) = rest.split_at(count);
+            part.answers = now.to_vec();
+            answer::write_reply(request, &part, transport, payload, &mut message);
+            if count == 1 || !answer::is_truncated(&message) {
+                break later;
+            }
+            count = count.div_ceil(2);
+        };
         messages.push(std::mem::take(&mut message));
         rest = later;
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Front, Limits, Server, Shared};
 use crate::{
     block::{Block, BlockConfig, BlockKey, Config, Route, Router, Scheme},
-    plugin::{Clusters, Meters, StartError, World},
+    plugin::{Changes, Clusters, Meters, StartError, World},
 };
 
 /// What does not change from one configuration to the next.
@@ -185,6 +185,7 @@ impl Service {
             meters: Arc::clone(&self.settings.meters),
             clusters: Arc::clone(&self.settings.clusters),
             zones: block.zones(),
+            changes: Changes::default(),
             root: PathBuf::from(&block.root),
             listens: listens(block).flat_map(|(listen, _)| listen.addresses()).collect(),
             loop_is_fatal: self.settings.loop_is_fatal,

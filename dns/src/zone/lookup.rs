@@ -74,6 +74,13 @@ pub enum Place {
     Reverse(Pointers),
 }
 
+impl Place {
+    /// Whether it is a Service's, a port's or an endpoint's.
+    pub(crate) fn is_listed(&self) -> bool {
+        matches!(self, Self::Service(_) | Self::Port(..) | Self::Host(..))
+    }
+}
+
 /// The zones as they are compared, the longest first.
 pub(super) fn cuts(zones: &[Name]) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = (zones.iter().enumerate())

@@ -169,6 +169,18 @@ impl Zone {
         self.name_servers.load_full()
     }
 
+    /// Every Service with names, in the order of their keys.
+    pub fn all_services(&self) -> Vec<Arc<ServiceNames>> {
+        let mut all: Vec<_> = self.services.iter().map(|entry| Arc::clone(entry.value())).collect();
+        all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// Every address with PTR records, in order.
+    pub fn all_addresses(&self) -> Vec<IpAddr> {
+        self.reverse.addresses()
+    }
+
     /// The pod that asks from an address, where that is known: pods are verified, and there is one that has it for itself.
     pub fn client(&self, ip: IpAddr) -> Option<Arc<Pod>> {
         if self.config.pods == Pods::Verified { self.clients.at(&self.index, ip) } else { None }

@@ -51,6 +51,11 @@ impl Reverse {
         }
     }
 
+    /// All addresses, in order.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.present.read().iter().copied().collect()
+    }
+
     /// Whether any address is in the range.
     pub(super) fn any(&self, first: IpAddr, last: IpAddr) -> bool {
         self.present.read().range(first..=last).next().is_some()

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::ResponseCode,
-    rr::{Name, RecordType},
+    rr::{Name, Record, RecordType},
 };
 
 use crate::{
     answer::{self, Resolution, Resolved},
     plugin::{Next, Plugin, Query, Quick, Quickly, Reply},
+    plugins::transfer::is_up_to_date,
     zone::Zone,
 };
 
@@ -94,6 +95,14 @@ impl Plugin for Kubernetes {
 
     fn metadata(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
         self.describe_query(query, add);
+    }
+
+    fn transfer(&self, zone: &Name, unless: Option<u32>) -> Option<Vec<Record>> {
+        answer::transfer(&self.zone, zone, |ours| is_up_to_date(unless, ours))
+    }
+
+    fn transferable(&self) -> Vec<Name> {
+        self.zone.config().zones.clone()
     }
 
     fn cluster(&self) -> Option<&Arc<Zone>> {
