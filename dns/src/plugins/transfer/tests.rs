@@ -153,7 +153,11 @@ fn what_is_wrong_is_said_with_its_line() {
 #[tokio::test]
 async fn another_codec_reads_the_messages() {
     let front = Front::new(testing::router(&corefile("transfer {\n to *\n }")), Arc::new(Shared::default()));
-    let from = Peer { address: "10.240.0.1:40000".parse().unwrap(), transport: Transport::Tcp, worker: 0 };
+    let from = Peer {
+        address: "10.240.0.1:40000".parse().unwrap(),
+        transport: Transport::Tcp,
+        ..testing::query(".", RecordType::A).peer
+    };
     let mut question = Message::new(77, MessageType::Query, OpCode::Query);
     question.add_query(HickoryQuery::query(Name::from_ascii("cluster.local.").unwrap(), RecordType::IXFR));
     question.add_authority(testing::record("cluster.local. 0 SOA a.example. b.example. 7 1 1 1 1"));
