@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Position;
+use super::{Position, Token};
 
 /// Why a Corefile is refused. Its text names the plugin, the file and the line, in CoreDNS's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Error {
     pub at: Option<Position>,
     /// What is wrong.
     pub message: String,
+    /// Whether the words are not even of the grammar.
+    syntax: bool,
 }
 
 /// Something odd that is not wrong.
@@ -27,12 +29,18 @@ pub struct Warning {
 impl Error {
     /// An error at a line.
     pub fn at(at: &Position, message: impl Into<String>) -> Self {
-        Self { plugin: None, at: Some(at.clone()), message: message.into() }
+        Self { plugin: None, at: Some(at.clone()), message: message.into(), syntax: false }
+    }
+
+    /// A word where another has to be.
+    pub(super) fn syntax(found: &Token, wanted: &str) -> Self {
+        let message = format!("Unexpected token '{}', expecting '{wanted}'", found.text);
+        Self { syntax: true, ..Self::at(&found.at, message) }
     }
 
     /// An error of the file as a whole.
     pub fn whole(message: impl Into<String>) -> Self {
-        Self { plugin: None, at: None, message: message.into() }
+        Self { plugin: None, at: None, message: message.into(), syntax: false }
     }
 
     /// The same error, of this plugin.
@@ -48,6 +56,7 @@ impl fmt::Display for Error {
             write!(f, "plugin/{plugin}: ")?;
         }
         match &self.at {
+            Some(at) if self.syntax => write!(f, "{at} - Syntax error: {}", self.message),
             Some(at) => write!(f, "{at} - Error during parsing: {}", self.message),
             None => f.write_str(&self.message),
         }

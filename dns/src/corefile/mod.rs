@@ -6,17 +6,28 @@
 //!             └ file and line of each
 //! ```
 //!
-//! Everything in here is a plain function of texts: files and variables come through [`Files`]. What a directive means is
+//! Everything in here is a plain function of texts: files and variables come through [`Files`], of this machine by
+//! [`FilesOnDisk`]. What a directive means is
 //! not known here, only where it stands, what its arguments are and what belongs to it. The grammar is CoreDNS's
 //! (`coredns/caddy` `caddyfile/{lexer,parse}.go`, `coredns` `corefile.5.md`).
 
+mod digest;
+mod disk;
 mod error;
+mod go;
+mod lexer;
+#[cfg(test)]
+pub(crate) mod memory;
 mod parse;
+mod stream;
 mod token;
+mod variables;
 
 use std::path::{Path, PathBuf};
 
+pub use disk::FilesOnDisk;
 pub use error::{Error, Warning};
+pub use go::read_error;
 pub use token::{Position, Token};
 
 /// A file, its imports expanded.
@@ -26,6 +37,19 @@ pub struct Corefile {
     pub blocks: Vec<ServerBlock>,
     /// What is odd but not wrong.
     pub warnings: Vec<Warning>,
+    /// What else was looked at.
+    pub sources: Sources,
+    /// The SHA-512 of what was parsed, in hexadecimal digits, as CoreDNS counts it.
+    pub sha512: String,
+}
+
+/// What a file imports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The files that were read, in alphabetical order, without the main one.
+    pub files: Vec<PathBuf>,
+    /// The folders that patterns look into, in alphabetical order: a new file in them may be one to import.
+    pub folders: Vec<PathBuf>,
 }
 
 /// `key, key { directives }`
@@ -55,10 +79,11 @@ pub trait Files {
     /// # Errors
     /// When it cannot be read.
     fn read(&self, path: &Path) -> std::io::Result<String>;
-    /// The files that match a pattern with at most one `*` or `?` a part, sorted.
+    /// The files that match a pattern with at most one `*` and one `?`, by whole names, sorted; a pattern without either is
+    /// the name of a file, which is there or not.
     ///
     /// # Errors
-    /// When a folder that is there cannot be read.
+    /// When it is no pattern.
     fn glob(&self, pattern: &Path) -> std::io::Result<Vec<PathBuf>>;
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
