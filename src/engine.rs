@@ -16,6 +16,10 @@ use callsign_shared::{
     index::Source,
     watch::{Scope, SyncState},
 };
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -23,6 +27,7 @@ use tracing::info;
 use crate::{
     args::AdminArgs,
     clusters::{ClusterSettings, Clusters},
+    coredns::{REVISION, VERSION},
     exit::Exit,
     pages::{Pages, Status, Wanted},
     writing::Writing,
@@ -74,6 +79,7 @@ pub(crate) struct Engine {
     writing: Option<Writing>,
     admin: Admin,
     pages: Arc<Pages>,
+    meters: Arc<Meters>,
 }
 
 /// The serving side.
@@ -89,6 +95,7 @@ struct Dns {
 pub(crate) struct Reloader {
     service: Arc<Service>,
     pages: Arc<Pages>,
+    meters: Arc<Meters>,
 }
 
 /// A runtime that may be dropped from within another: it does not wait for its tasks.
@@ -111,6 +118,7 @@ impl Engine {
     pub(crate) async fn start(cluster: Option<&kube::Config>, settings: Settings) -> Result<Self, Exit> {
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
         let meters = Arc::new(Meters::default());
+        meters.edit(build_info);
         let own_addresses = match &settings.dns {
             Some(dns) if dns.own_addresses.is_empty() => own_addresses(),
             Some(dns) => dns.own_addresses.clone(),
@@ -171,13 +179,17 @@ impl Engine {
             meters.of(),
         );
         pages.serve(pages.prepare(wanted).map_err(Exit::listen)?);
-        Ok(Self { sync, dns, stop, ending, writing, admin: settings.admin, pages: Arc::new(pages) })
+        Ok(Self { sync, dns, stop, ending, writing, admin: settings.admin, pages: Arc::new(pages), meters })
     }
 
     /// What puts another configuration in the place of the one that is served, where DNS is.
     pub(crate) fn reloader(&self) -> Option<Reloader> {
         let dns = self.dns.as_ref()?;
-        Some(Reloader { service: Arc::clone(&dns.service), pages: Arc::clone(&self.pages) })
+        Some(Reloader {
+            service: Arc::clone(&dns.service),
+            pages: Arc::clone(&self.pages),
+            meters: Arc::clone(&self.meters),
+        })
     }
 
     /// How long to answer on, not ready, when the end was asked for.
@@ -219,7 +231,11 @@ impl Engine {
         let mut writing = self.writing.take();
         let synced = async {
             self.ready().await;
-            info!("synced");
+            match (&self.admin, &self.sync) {
+                (Admin::Blocks, None) => {}
+                (Admin::Blocks, Some(_)) => info!(target: "plugin/kubernetes", "synced"),
+                _ => info!("synced"),
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -270,6 +286,11 @@ impl Reloader {
         Ok(())
     }
 
+    /// Metrics of the process.
+    pub(crate) fn meter<M: plugin::Meter>(&self) -> Arc<M> {
+        self.meters.of()
+    }
+
     /// What is served.
     pub(crate) fn current(&self) -> Option<Arc<Loaded>> {
         self.service.current()
@@ -312,6 +333,18 @@ impl Dns {
         }
         Ok(Self { service, addresses, runtime })
     }
+}
+
+/// What this is, under CoreDNS's name and labels.
+fn build_info(registry: &mut Registry) {
+    let info = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
+    let labels = vec![("version", VERSION), ("revision", REVISION), ("goversion", "none")];
+    info.get_or_create(&labels).set(1);
+    registry.register(
+        "coredns_build_info",
+        "A metric with a constant '1' value labeled by version, revision, and goversion from which it was built",
+        info,
+    );
 }
 
 /// A runtime with as many threads as there are cores, or with this many.

@@ -27,12 +27,11 @@ use args::{Cli, Command};
 use exit::Exit;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "-conf") {
-        let conf = words.next().unwrap_or_default();
-        let port = words.next().filter(|word| word == "-dns.port").and_then(|_| words.next());
-        let port = port.and_then(|port| port.to_str()?.parse().ok()).unwrap_or(53);
-        return in_place_of_coredns(conf.as_ref(), port);
+    // There is one provider; it is only an error if somebody else had installed another.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let words: Vec<_> = std::env::args_os().collect();
+    if coredns::is_meant(&words) {
+        return coredns::main(words.into_iter().skip(1));
     }
     let cli = Cli::parse();
     match run(cli) {
@@ -40,25 +39,6 @@ fn main() -> ExitCode {
         Err(exit) => {
             eprintln!("callsign: {exit}");
             exit.code()
-        }
-    }
-}
-
-fn in_place_of_coredns(conf: &std::path::Path, port: u16) -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tracing_subscriber::fmt().init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(coredns::run(conf, port)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => {
-            eprintln!("{exit}");
-            ExitCode::FAILURE
         }
     }
 }
@@ -76,8 +56,6 @@ fn run(cli: Cli) -> Result<(), Exit> {
         _ => {}
     }
     log::start(&cli.log)?;
-    // There is one provider; it is only an error if somebody else had installed another.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
     runtime.block_on(async {
         match cli.command {

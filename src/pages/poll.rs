@@ -38,12 +38,12 @@ impl Meter for Polled {
         let polled = Self { duration: Histogram::new(buckets), failures: Counter::default() };
         registry.register(
             "coredns_health_request_duration_seconds",
-            "Histogram of the time (in seconds) each request took.",
+            "Histogram of the time (in seconds) each request took",
             polled.duration.clone(),
         );
         registry.register(
             "coredns_health_request_failures",
-            "The number of times the health check failed.",
+            "The number of times the health check failed",
             polled.failures.clone(),
         );
         polled

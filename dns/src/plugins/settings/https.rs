@@ -1,9 +1,9 @@
 //! `https { max_connections N }`: limits of a block's DoH listeners (`coredns` `plugin/https/setup.go`).
 
-use super::only;
 use crate::{
     block::BlockConfig,
     corefile::{Directive, Error},
+    plugins::reading::once,
 };
 
 /// Reads the directive. 0 lifts its limit, and leaves those of all streams.
@@ -11,7 +11,7 @@ use crate::{
 /// # Errors
 /// When an option is unknown or no number.
 pub fn https(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), Error> {
-    let directive = only(directives)?;
+    let directive = once(directives)?;
     directive.exactly::<0>()?;
     for option in &directive.body {
         match option.name.text.as_str() {

@@ -14,19 +14,7 @@ pub use pages::{health, prometheus, ready};
 pub use reload::reload;
 pub use tls::tls;
 
-use crate::corefile::{Directive, Error, Token};
-
-/// The only directive of its name.
-///
-/// # Errors
-/// When there is another.
-fn only<'a>(directives: &[&'a Directive]) -> Result<&'a Directive, Error> {
-    match directives {
-        [one] => Ok(one),
-        [_, second, ..] => Err(second.error("this plugin can only be used once per Server Block")),
-        [] => Err(Error::whole("no directive")),
-    }
-}
+use crate::corefile::{Error, Token};
 
 /// A `[HOST]:PORT` as it is written.
 ///

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{host_port, only};
+use super::host_port;
 use crate::{
     block::{BlockConfig, Health, Ready, Verdict},
     corefile::{Directive, Error},
+    plugins::reading::once,
 };
 
 const HEALTH: &str = ":8080";
@@ -40,7 +41,7 @@ pub fn health(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), 
 /// # Errors
 /// When the address has no port, or it is monitored in another way.
 pub fn ready(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), Error> {
-    let directive = only(directives)?;
+    let directive = once(directives)?;
     let mut ready = Ready { address: address(directive, READY)?, continuously: false };
     for option in &directive.body {
         match option.name.text.as_str() {
@@ -64,7 +65,7 @@ pub fn ready(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), E
 /// # Errors
 /// When the address has no port, or an option is not ours to serve.
 pub fn prometheus(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), Error> {
-    let directive = only(directives)?;
+    let directive = once(directives)?;
     block.prometheus = Some(address(directive, METRICS)?);
     for option in &directive.body {
         match option.name.text.as_str() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::only;
 use crate::{
     block::{BlockConfig, Reload},
     corefile::{Directive, Error},
+    plugins::reading::once,
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ const LEAST_JITTER: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a duration is none or too short.
 pub fn reload(block: &mut BlockConfig, directives: &[&Directive]) -> Result<(), Error> {
-    let directive = only(directives)?;
+    let directive = once(directives)?;
     let (interval, jitter) = match directive.args.as_slice() {
         [] => (INTERVAL, JITTER),
         [off] if off.text == "off" => {

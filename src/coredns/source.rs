@@ -1,0 +1,148 @@
+//! Where the configuration comes from, and what it says now.
+
+use std::{io::Read as _, path::PathBuf};
+
+use callsign_dns::{
+    block::Config,
+    corefile::{Corefile, Files},
+};
+
+use super::Flags;
+use crate::exit::Exit;
+
+/// The file that is looked for where none is named.
+const DEFAULT: &str = "Corefile";
+/// What is served where there is none (`coredns` `core/dnsserver/register.go`).
+const BUILT_IN: &str = ".:{port} {\nwhoami\nlog\n}\n";
+/// More than any file has, bytes.
+const LONGEST: u64 = 16 << 20;
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    text: Text,
+    port: u16,
+}
+
+#[derive(Clone, Debug)]
+enum Text {
+    /// A file, read again each time.
+    File(PathBuf),
+    /// What was read at the start, and its name.
+    Fixed(&'static str, String),
+}
+
+/// A configuration that has been read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) config: Config,
+    /// The SHA-512 of the file and its imports, in hexadecimal digits.
+    pub(super) sha512: String,
+}
+
+impl Source {
+    /// The source that flags name.
+    ///
+    /// # Errors
+    /// When the standard input cannot be read.
+    pub(super) fn of(flags: &Flags) -> Result<Self, Exit> {
+        let text = match &flags.conf {
+            Some(path) if path.as_os_str() == "stdin" => {
+                let mut text = String::new();
+                let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
+                read.map_err(|error| {
+                    Exit::configuration(anyhow::anyhow!("loading Caddyfile via flag: stdin: {error}"))
+                })?;
+                Text::Fixed("stdin", text)
+            }
+            Some(path) => Text::File(path.clone()),
+            None if PathBuf::from(DEFAULT).exists() => Text::File(DEFAULT.into()),
+            None => Text::Fixed(DEFAULT, BUILT_IN.replace("{port}", &flags.port.to_string())),
+        };
+        Ok(Self { text, port: flags.port })
+    }
+
+    /// What it says now.
+    ///
+    /// # Errors
+    /// When it cannot be read or is wrong; the message names file and line.
+    pub(super) fn read(&self) -> Result<Read, String> {
+        let (name, text) = match &self.text {
+            Text::File(path) => {
+                let text = FilesOnDisk.read(path);
+                let text = text.map_err(|error| {
+                    format!("loading Caddyfile via flag: open {}: {}", path.display(), error)
+                })?;
+                (path.display().to_string(), text)
+            }
+            Text::Fixed(name, text) => ((*name).to_owned(), text.clone()),
+        };
+        let corefile = Corefile::parse(&name, &text, &FilesOnDisk).map_err(|error| error.to_string())?;
+        let config = Config::read(&corefile, self.port).map_err(|error| error.to_string())?;
+        Ok(Read { config, sha512: digest(&corefile) })
+    }
+}
+
+fn digest(corefile: &Corefile) -> String {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    format!("{:?}", corefile.blocks).hash(&mut hasher);
+    format!("{:0128x}", hasher.finish())
+}
+
+/// This machine's files and variables.
+struct FilesOnDisk;
+
+impl Files for FilesOnDisk {
+    fn read(&self, path: &std::path::Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn glob(&self, _: &std::path::Path) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_and_errors_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Corefile");
+        let flags = Flags { conf: Some(path.clone()), port: 1053, ..Flags::default() };
+        let source = Source::of(&flags).unwrap();
+        let missing = source.read().unwrap_err();
+        assert_eq!(
+            missing,
+            format!("loading Caddyfile via flag: open {}: no such file or directory", path.display())
+        );
+        std::fs::write(&path, ". {\n    reload 5s\n}\n").unwrap();
+        let first = source.read().unwrap();
+        assert_eq!(first.config.blocks[0].keys[0].port, 1053);
+        std::fs::write(&path, ". {\n    reload 6s\n}\n").unwrap();
+        assert_ne!(first.sha512, source.read().unwrap().sha512);
+        std::fs::write(&path, ". {\n    nosuch\n}\n").unwrap();
+        let error = source.read().unwrap_err();
+        assert!(
+            error.contains(&format!(
+                "{}:2 - Error during parsing: Unknown directive 'nosuch'",
+                path.display()
+            ))
+        );
+    }
+
+    #[test]
+    fn without_a_file_there_is_a_built_in_one() {
+        let text = BUILT_IN.replace("{port}", "1053");
+        let source = Source { text: Text::Fixed("Corefile", text), port: 53 };
+        let config = source.read().unwrap().config;
+        assert_eq!(config.blocks[0].keys[0].port, 1053);
+        assert_eq!(config.blocks[0].chain.len(), 2);
+    }
+}
