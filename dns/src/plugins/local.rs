@@ -128,11 +128,11 @@ impl Plugin for Local {
 fn in_zone(apex: &Name, name: &Name, qtype: RecordType) -> Reply {
     let owner = || name.clone();
     let localhost = || Name::from_labels([LOCALHOST]).unwrap_or_default();
-    if apex.num_labels() == name.num_labels() {
+    if apex.iter().len() == name.iter().len() {
         return match qtype {
             RecordType::SOA => positive(vec![soa(name)]),
             RecordType::NS => positive(vec![record(owner(), RData::NS(rdata::NS(localhost())))]),
-            _ if apex.num_labels() == 1 => loopback(name, qtype),
+            _ if apex.iter().len() == 1 => loopback(name, qtype),
             _ => None,
         }
         .unwrap_or_else(|| negative(apex, ResponseCode::NoError));

@@ -10,6 +10,7 @@ mod header;
 pub mod kubernetes;
 mod loadbalance;
 mod local;
+mod log;
 pub(crate) mod metadata;
 mod minimal;
 mod nsid;
@@ -77,7 +78,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "shed", how: Refused(MISSING) },
     Entry { name: "prometheus", how: Settings(settings::prometheus) },
     Entry { name: "errors", how: Chain(errors::setup) },
-    Entry { name: "log", how: Refused(MISSING) },
+    Entry { name: "log", how: Chain(log::setup) },
     Entry { name: "dnstap", how: Refused(MISSING) },
     Entry { name: "local", how: Chain(local::setup) },
     Entry { name: "dns64", how: Refused(MISSING) },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
+use hickory_proto::{op::ResponseCode, rr::Name};
 use regex::{Regex, RegexBuilder};
 
 use crate::{
@@ -135,6 +135,44 @@ pub(crate) fn class_text(class: u16) -> String {
     }
 }
 
+/// Response codes by their numbers.
+const RCODES: [(u16, &str); 19] = [
+    (0, "NOERROR"),
+    (1, "FORMERR"),
+    (2, "SERVFAIL"),
+    (3, "NXDOMAIN"),
+    (4, "NOTIMP"),
+    (5, "REFUSED"),
+    (6, "YXDOMAIN"),
+    (7, "YXRRSET"),
+    (8, "NXRRSET"),
+    (9, "NOTAUTH"),
+    (10, "NOTZONE"),
+    (16, "BADVERS"),
+    (17, "BADKEY"),
+    (18, "BADTIME"),
+    (19, "BADMODE"),
+    (20, "BADNAME"),
+    (21, "BADALG"),
+    (22, "BADTRUNC"),
+    (23, "BADCOOKIE"),
+];
+
+/// A response code as logs have it: `NOERROR`, or its number.
+pub(crate) fn rcode_text(rcode: ResponseCode) -> String {
+    let number = u16::from(rcode);
+    let known = RCODES.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// A response code by its name in any case, or by its number.
+pub(crate) fn parse_rcode(text: &str) -> Option<ResponseCode> {
+    let named = RCODES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(number, _)| *number);
+    let numbered = || text.parse::<u16>().ok().filter(|number| *number <= 23);
+    let number = named.or_else(numbered)?;
+    Some(ResponseCode::from((number >> 4) as u8, (number & 0xf) as u8))
+}
+
 /// A name in lower case with the dot at its end, as CoreDNS compares and logs it.
 pub(crate) fn name_text(name: &Name) -> String {
     let mut text = name.to_ascii();
@@ -197,6 +235,17 @@ mod tests {
         ] {
             assert_eq!(duration_text(Duration::from_millis(millis)), text);
         }
+    }
+
+    #[test]
+    fn response_codes_are_read_and_written() {
+        for (text, number) in [("NXDOMAIN", 3), ("refused", 5), ("BADVERS", 16), ("23", 23), ("11", 11)] {
+            let rcode = parse_rcode(text).unwrap();
+            assert_eq!(u16::from(rcode), number);
+            assert_eq!(parse_rcode(&rcode_text(rcode)), Some(rcode));
+        }
+        assert_eq!(parse_rcode("24"), None);
+        assert_eq!(parse_rcode("NOSUCH"), None);
     }
 
     #[test]
