@@ -251,7 +251,8 @@ fn join(flags: [(bool, &str); 7]) -> String {
 /// The length of an answer without compression and without OPT, which is the server's.
 fn size<'a>(request: &Request, sections: impl Iterator<Item = &'a Vec<Record>>) -> usize {
     let question = if request.has_question { name_length(&request.question.name) + 4 } else { 0 };
-    let records: usize = sections.flatten().map(|record| name_length(&record.name) + 10 + data_length(record)).sum();
+    let records: usize =
+        sections.flatten().map(|record| name_length(&record.name) + 10 + data_length(record)).sum();
     12 + question + records
 }
 
