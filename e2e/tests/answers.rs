@@ -114,7 +114,7 @@ async fn services_and_ports_that_share_names() -> Result<()> {
             "svc.svc A NXDOMAIN",
             // An unnamed port has no name to be asked by.
             "plain SRV NOERROR: 0 100 80 plain.n.svc.cluster.local.",
-            "_._tcp.plain SRV NXDOMAIN",
+            "_._tcp.plain SRV NOERROR: 0 100 80 plain.n.svc.cluster.local.",
             "_80._tcp.plain SRV NXDOMAIN",
             "_tcp.plain SRV NXDOMAIN",
         ],
