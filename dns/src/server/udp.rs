@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use nix::{
     libc,
     sys::socket::{
@@ -98,7 +99,14 @@ pub(super) async fn serve<H: Handler>(
         match handle(&*handler, request.get(..length).unwrap_or_default(), from, &mut out) {
             Handled::Reply => socket.send(&out, address, asked).await,
             Handled::Silent => {}
-            Handled::Later(later) => {
+            Handled::Later(mut later) => {
+                // Mostly there is nothing to wait for: a file's zone, hosts, a name that is rewritten.
+                if let Some(replies) = (&mut later).now_or_never() {
+                    for reply in replies {
+                        socket.send(&reply, address, asked).await;
+                    }
+                    continue;
+                }
                 let socket = Arc::clone(&socket);
                 tasks.spawn(async move {
                     for reply in later.await {
