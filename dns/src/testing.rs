@@ -225,10 +225,11 @@ pub(crate) fn quickly(router: &Router, query: &Query) -> Option<Vec<u8>> {
     let question = Quick {
         request: &query.request,
         peer: &query.peer,
+        server: &router.server,
         started: query.started,
         size: query.size,
         rotation: 0,
-        bounds: block.bounds,
+        bounds: block.bounds(query.name()),
         payload: block.payload,
     };
     let mut out = Vec::new();

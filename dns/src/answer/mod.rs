@@ -33,11 +33,13 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
+pub(crate) use reply::write_opt;
 pub use reply::{is_truncated, to_reply, write_quick, write_reply};
 pub use request::{CLASS_IN, Edns, Question, Request, Unread};
 pub use resolve::{Resolution, Resolved, resolve};
 pub use rrset::{RData, RrSet, Set, Srv};
 pub use transfer::transfer;
+pub(crate) use write::OPT_LENGTH;
 pub use write::write;
 
 use crate::zone::Zone;

@@ -8,7 +8,7 @@ use hickory_proto::{
 
 use super::{
     Answered, Transport, UDP_PAYLOAD,
-    request::Request,
+    request::{Edns, Request},
     resolve::Resolved,
     rrset::{RData, RrSet, SOA_TIMES},
     write::{Compress, HEADER, OPT, OPT_LENGTH, Writer, write_within},
@@ -114,12 +114,11 @@ pub fn write_reply(
         if truncated { (0, true) } else { section(&mut writer, &reply.authorities) };
     let (mut additionals, _) = if truncated { (0, true) } else { section(&mut writer, &reply.additionals) };
     if let Some(edns) = edns {
-        writer.bytes(&[0]);
-        writer.u16(OPT);
-        writer.u16(UDP_PAYLOAD.min(payload.max(512)));
-        writer.bytes(&[(rcode >> 4) as u8, 0]);
-        writer.u16(if edns.dnssec_ok { 0x8000 } else { 0 });
-        writer.u16(u16::try_from(options).unwrap_or_default());
+        write_opt(edns, rcode, payload, writer.out);
+        let length_at = writer.out.len() - 2;
+        if let Some(place) = writer.out.get_mut(length_at..) {
+            place.copy_from_slice(&u16::try_from(options).unwrap_or_default().to_be_bytes());
+        }
         for (code, data) in reply.options.iter().filter(|_| options <= usize::from(u16::MAX)) {
             writer.u16(*code);
             writer.u16(u16::try_from(data.len()).unwrap_or_default());
@@ -142,6 +141,18 @@ pub fn write_reply(
         *place = word;
     }
     Answered { plugin: reply.plugin, ..request.answered(reply.rcode, reply.from_cluster) }
+}
+
+/// Writes our OPT, without options, in answer to this one.
+pub(crate) fn write_opt(edns: Edns, rcode: u16, payload: u16, out: &mut Vec<u8>) {
+    out.push(0);
+    for word in [OPT, UDP_PAYLOAD.min(payload.max(512))] {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
+    out.extend_from_slice(&[(rcode >> 4) as u8, 0]);
+    for word in [if edns.dnssec_ok { 0x8000_u16 } else { 0 }, 0] {
+        out.extend_from_slice(&word.to_be_bytes());
+    }
 }
 
 /// Writes records until a set of them does not fit; how many were written, and whether one did not fit.

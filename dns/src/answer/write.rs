@@ -71,7 +71,7 @@ pub(super) fn write_within(
 
 pub(super) const HEADER: usize = 12;
 pub(super) const OPT: u16 = 41;
-pub(super) const OPT_LENGTH: usize = 11;
+pub(crate) const OPT_LENGTH: usize = 11;
 const CLASS_IN: u16 = 1;
 /// The first offset that a pointer does not reach.
 const UNREACHED: usize = 0x4000;

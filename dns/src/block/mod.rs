@@ -11,6 +11,8 @@ mod view;
 
 use std::sync::Arc;
 
+use hickory_proto::rr::Name;
+
 pub use config::{BlockConfig, BlockKey, Config, Health, Ready, Reload, Scheme, Timeouts, Verdict};
 pub use key::zones as key_zones;
 pub use router::{Route, Router};
@@ -27,8 +29,8 @@ pub struct Block {
     pub plugins: Vec<Arc<dyn Plugin>>,
     /// Its plugins in the order they are asked the quick way.
     pub(crate) quick: Vec<Arc<dyn Plugin>>,
-    /// Bounds on the TTLs of everything it answers.
-    pub(crate) bounds: TtlBounds,
+    /// Bounds on the TTLs of what it answers, and for names in which zones; the innermost first.
+    bounds: Vec<(TtlBounds, Option<Vec<Name>>)>,
     /// The largest datagram it sends.
     pub(crate) payload: u16,
     /// Whether order of addresses changes from answer to answer (`loadbalance`).
@@ -51,13 +53,9 @@ impl Block {
     pub fn start(config: &BlockConfig, world: &World) -> Result<Self, StartError> {
         let plugins: Vec<Arc<dyn Plugin>> =
             config.chain.iter().map(|setup| setup.start(world)).collect::<Result<_, _>>()?;
-        let mut bounds = TtlBounds::default();
-        for more in plugins.iter().filter_map(|plugin| plugin.ttl_bounds()) {
-            bounds = more.within(bounds);
-        }
         Ok(Self {
             quick: quick_order(&plugins),
-            bounds,
+            bounds: plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds()).collect(),
             payload: config.payload.unwrap_or(crate::answer::UDP_PAYLOAD),
             rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
             touches: plugins.iter().any(|plugin| plugin.touches()),
@@ -68,12 +66,24 @@ impl Block {
         })
     }
 
+    /// A block of these plugins.
+    #[cfg(test)]
+    pub(crate) fn of(plugins: Vec<Arc<dyn Plugin>>) -> Self {
+        Self {
+            quick: quick_order(&plugins),
+            bounds: plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds()).collect(),
+            rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
+            plugins,
+            ..Self::nothing()
+        }
+    }
+
     /// A block without plugins.
     pub(crate) fn nothing() -> Self {
         Self {
             plugins: Vec::new(),
             quick: Vec::new(),
-            bounds: TtlBounds::default(),
+            bounds: Vec::new(),
             payload: crate::answer::UDP_PAYLOAD,
             rotates: false,
             touches: false,
@@ -86,6 +96,17 @@ impl Block {
     /// The first plugin of this name.
     pub fn plugin(&self, name: &str) -> Option<&Arc<dyn Plugin>> {
         self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+
+    /// Bounds on the TTLs of what it answers about a name.
+    pub(crate) fn bounds(&self, name: &Name) -> TtlBounds {
+        let mut bounds = TtlBounds::default();
+        for (outer, zones) in &self.bounds {
+            if zones.as_ref().is_none_or(|zones| zones.iter().any(|zone| zone.zone_of(name))) {
+                bounds = bounds.within(*outer);
+            }
+        }
+        bounds
     }
 
     /// Asks the plugins the quick way; those that passed see the answer if they want to.

@@ -25,7 +25,7 @@ mod setup;
 use std::{net::IpAddr, sync::Arc};
 
 use futures::future::BoxFuture;
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, Record, RecordType};
 
 pub use changes::Changes;
 pub use prepared::{Prepared, lines};
@@ -57,8 +57,9 @@ pub trait Plugin: Send + Sync + 'static {
     /// What it does with such an answer: it may log it, or change flags of it.
     fn touch(&self, _question: &Quick<'_>, _out: &mut [u8]) {}
 
-    /// Bounds that it puts on the TTLs of whatever passes through it.
-    fn ttl_bounds(&self) -> Option<TtlBounds> {
+    /// Bounds that it puts on the TTLs of whatever passes through it, and the zones of the names that it does so for:
+    /// `None` for all of the block.
+    fn ttl_bounds(&self) -> Option<(TtlBounds, Option<Vec<Name>>)> {
         None
     }
 
@@ -70,6 +71,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// The cluster's zone that it answers from.
     fn cluster(&self) -> Option<&Arc<Zone>> {
         None
+    }
+
+    /// Whether it answers this question from its cluster now.
+    fn owns(&self, _name: &Name, _qtype: RecordType) -> bool {
+        false
     }
 
     /// What it knows about a query, as `plugin/label` and value, for logs and expressions.

@@ -1,6 +1,6 @@
 //! The quick way through a block.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     answer::{Answered, Request},
@@ -14,6 +14,8 @@ pub struct Quick<'a> {
     pub request: &'a Request,
     /// Who asks.
     pub peer: &'a Peer,
+    /// The server's name in metrics and logs: `dns://:53`.
+    pub server: &'a Arc<str>,
     /// When it came.
     pub started: Instant,
     /// The length of the request, bytes.

@@ -1,6 +1,7 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
 mod any;
+mod cache;
 mod cancel;
 mod chaos;
 mod class;
@@ -89,7 +90,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "rewrite", how: Refused(MISSING) },
     Entry { name: "autopath", how: Refused(MISSING) },
     Entry { name: "acl", how: Refused(MISSING) },
-    Entry { name: "cache", how: Refused(MISSING) },
+    Entry { name: "cache", how: Chain(cache::setup) },
     Entry { name: "header", how: Chain(header::setup) },
     Entry { name: "dnssec", how: Refused(MISSING) },
     Entry { name: "tls", how: Settings(settings::tls) },

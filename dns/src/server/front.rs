@@ -88,15 +88,23 @@ impl Front {
         Handled::Reply
     }
 
-    fn quick(&self, route: &Route, request: &Request, seen: &Seen, out: &mut Vec<u8>) -> Option<Answered> {
+    fn quick(
+        &self,
+        router: &Router,
+        route: &Route,
+        request: &Request,
+        seen: &Seen,
+        out: &mut Vec<u8>,
+    ) -> Option<Answered> {
         let block = &route.block;
         let question = Quick {
             request,
             peer: &seen.from,
+            server: &router.server,
             started: seen.started,
             size: seen.request,
             rotation: if block.rotates { fastrand::u32(..) } else { 0 },
-            bounds: block.bounds,
+            bounds: block.bounds(&request.question.name),
             payload: block.payload,
         };
         block.quick(&question, out)
@@ -171,7 +179,7 @@ impl Handler for Front {
             match router.plain(&request.question.name, request.question.qtype) {
                 Ok(None) => return self.refuse(&router, &request, ResponseCode::Refused, &seen, out),
                 Ok(Some(route)) => {
-                    if let Some(answered) = self.quick(route, &request, &seen, out) {
+                    if let Some(answered) = self.quick(&router, route, &request, &seen, out) {
                         if let Some(metrics) = &route.metrics {
                             metrics.answered(&seen, answered.qtype, out);
                         }

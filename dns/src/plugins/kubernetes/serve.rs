@@ -105,6 +105,14 @@ impl Plugin for Kubernetes {
         self.zone.config().zones.clone()
     }
 
+    fn owns(&self, name: &Name, qtype: RecordType) -> bool {
+        match answer::resolve(&self.zone, name, qtype) {
+            Resolution::Outside => false,
+            Resolution::NotReady(_) => true,
+            Resolution::Resolved(resolved) => !self.falls_through(name, &resolved),
+        }
+    }
+
     fn cluster(&self) -> Option<&Arc<Zone>> {
         Some(&self.zone)
     }

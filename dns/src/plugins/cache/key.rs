@@ -1,0 +1,26 @@
+//! What an answer is found by.
+
+use hickory_proto::rr::{Name, RecordType};
+use smallvec::SmallVec;
+
+/// Name in lower case as on the wire, type, class, DO and CD: answers to questions that differ in one of them differ.
+pub(super) type Key = SmallVec<[u8; 64]>;
+
+/// The key of a question.
+pub(super) fn key(
+    name: &Name,
+    qtype: RecordType,
+    qclass: u16,
+    dnssec_ok: bool,
+    checking_disabled: bool,
+) -> Key {
+    let mut key = Key::new();
+    for label in name {
+        key.push(label.len() as u8);
+        key.extend(label.iter().map(u8::to_ascii_lowercase));
+    }
+    key.extend_from_slice(&u16::from(qtype).to_be_bytes());
+    key.extend_from_slice(&qclass.to_be_bytes());
+    key.push(u8::from(dnssec_ok) << 1 | u8::from(checking_disabled));
+    key
+}
