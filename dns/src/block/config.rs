@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::D
 
 use hickory_proto::rr::Name;
 
-use super::{key, view::View};
+use super::{key, overlap, view::View};
 use crate::{
     corefile::{Corefile, Directive, Error, Position, ServerBlock, Warning},
     plugin::{Note, Setup},
@@ -132,33 +132,59 @@ pub struct Reload {
     pub jitter: Duration,
 }
 
+/// How many zones a configuration may serve.
+const KEYS: usize = 100_000;
+
 impl Config {
     /// What a Corefile means. `port` is that of keys that name none (`-dns.port`).
     ///
     /// # Errors
-    /// At the first directive that is unknown, refused or wrong, with its file and line.
+    /// At the first directive that is unknown, refused or wrong, and at the second of two blocks that would take the same
+    /// questions, with file and line.
     pub fn read(corefile: &Corefile, port: u16) -> Result<Self, Error> {
-        let blocks = corefile.blocks.iter().map(|block| BlockConfig::read(block, port));
-        Ok(Self { blocks: blocks.collect::<Result<_, _>>()?, warnings: corefile.warnings.clone() })
+        let mut config = Self { blocks: Vec::new(), warnings: corefile.warnings.clone() };
+        let mut keys = 0_usize;
+        for block in &corefile.blocks {
+            let read = BlockConfig::read(block, port, &mut config.warnings)?;
+            keys += read.keys.len();
+            if keys > KEYS {
+                return Err(Error::at(&read.at, format!("a configuration of more than {KEYS} zones")));
+            }
+            config.blocks.push(read);
+        }
+        overlap::check(&config.blocks)?;
+        Ok(config)
     }
 }
 
 impl BlockConfig {
-    fn read(block: &ServerBlock, port: u16) -> Result<Self, Error> {
+    fn read(block: &ServerBlock, port: u16, warnings: &mut Vec<Warning>) -> Result<Self, Error> {
         let first = block.keys.first().ok_or_else(|| Error::whole("a server block without a key"))?;
         let mut keys = Vec::new();
         for token in &block.keys {
-            keys.extend(key::read(token, port)?);
+            let read = key::read(token, port)?;
+            if let Some(odd) = read.iter().find(|key| !key::is_preferred(&key.zone)) {
+                let zone = key::readable(&odd.zone);
+                let message = format!("Domain \"{zone}\" does not follow RFC1035 preferred syntax");
+                warnings.push(Warning { at: token.at.clone(), message });
+            }
+            keys.extend(read);
+            if keys.len() > KEYS {
+                return Err(token.error(format!("a server block of more than {KEYS} zones")));
+            }
         }
         let mut config = Self::new(first.at.clone(), keys);
         for directive in &block.directives {
             if !plugins::TABLE.iter().any(|entry| entry.name == directive.name.text) {
-                return Err(directive.error(format!("Unknown directive '{}'", directive.name.text)));
+                return Err(directive.error(unknown(&directive.name.text)));
             }
         }
+        // What is said of each directive, by its place in the block.
+        let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
         for entry in plugins::TABLE {
-            let named = block.directives.iter().filter(|directive| directive.name.text == entry.name);
-            let directives: Vec<&Directive> = named.collect();
+            let all = block.directives.iter().enumerate();
+            let (places, directives): (Vec<usize>, Vec<&Directive>) =
+                all.filter(|(_, directive)| directive.name.text == entry.name).unzip();
             let Some(first) = directives.first() else { continue };
             let mut without_effect = None;
             let mut notes = Vec::new();
@@ -172,19 +198,21 @@ impl BlockConfig {
                 How::Accepted(why) => without_effect = Some(why.to_owned()),
                 How::Refused(instead) => return Err(first.error(instead).of(entry.name)),
             }
-            for directive in directives {
-                let at = directive.name.at.clone();
-                config.verdicts.push(Verdict {
-                    directive: entry.name,
-                    at,
-                    without_effect: without_effect.clone(),
-                });
+            let verdict = |at, without_effect| Verdict { directive: entry.name, at, without_effect };
+            for (place, directive) in places.iter().zip(&directives) {
+                verdicts.push((*place, verdict(directive.name.at.clone(), without_effect.clone())));
             }
             for Note { at, message } in notes {
-                config.verdicts.push(Verdict { directive: entry.name, at, without_effect: Some(message) });
+                // An option belongs to the last directive that does not stand behind it.
+                let owner = directives.iter().rposition(|directive| {
+                    directive.name.at.file == at.file && directive.name.at.line <= at.line
+                });
+                let place = owner.and_then(|at| places.get(at)).or_else(|| places.first());
+                verdicts.push((place.copied().unwrap_or_default(), verdict(at, Some(message))));
             }
         }
-        config.verdicts.sort_by_key(|verdict| verdict.at.line);
+        verdicts.sort_by_key(|(place, _)| *place);
+        config.verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
         Ok(config)
     }
 
@@ -246,5 +274,90 @@ impl Scheme {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What is said of a directive that does not exist.
+fn unknown(name: &str) -> String {
+    let mut message = format!("Unknown directive '{name}'");
+    // Ones that CoreDNS has had, or that people take for one.
+    let known = [("proxy", "forward"), ("metrics", "prometheus"), ("k8s", "kubernetes")];
+    let meant = known.into_iter().find(|(old, _)| *old == name).map(|(_, new)| new);
+    // Names that are much longer are near to none, and are not compared.
+    let near = || {
+        let far = plugins::TABLE.iter().filter(|_| name.len() <= 24).filter_map(|entry| {
+            let far = strsim::damerau_levenshtein(name, entry.name);
+            (far <= 2 && far < entry.name.len().min(name.len())).then_some((far, entry.name))
+        });
+        far.min().map(|(_, name)| name)
+    };
+    if let Some(meant) = meant.or_else(near) {
+        message.push_str(&format!(", did you mean '{meant}'?"));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::config;
+
+    #[test]
+    fn unknown_directives_are_named_with_what_is_near() {
+        let wrong = |name: &str| config(&format!(". {{\n whoami\n {name} x\n}}")).unwrap_err().to_string();
+        assert_eq!(wrong("foobarbaz"), "Corefile:3 - Error during parsing: Unknown directive 'foobarbaz'");
+        for (name, near) in [
+            ("forwad", "forward"),
+            ("Errors", "errors"),
+            ("proxy", "forward"),
+            ("promethues", "prometheus"),
+            ("metrics", "prometheus"),
+        ] {
+            let want = format!("Unknown directive '{name}', did you mean '{near}'?");
+            assert!(wrong(name).ends_with(&want), "{}", wrong(name));
+        }
+        assert!(!wrong("x").contains("mean") && !wrong("zz").contains("mean"));
+        assert!(!wrong(&"forward".repeat(100)).contains("mean"));
+    }
+
+    #[test]
+    fn odd_names_are_warned_of() {
+        let config = config("a.test _x.test:54 10.0.0.0/8 {\n}\nmünchen.test {\n}").unwrap();
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "Corefile:1 - Domain \"_x.test.\" does not follow RFC1035 preferred syntax",
+                "Corefile:3 - Domain \"münchen.test.\" does not follow RFC1035 preferred syntax",
+            ]
+        );
+    }
+
+    #[test]
+    fn verdicts_stand_in_the_order_of_the_file() {
+        let config =
+            config(". {\n whoami\n trace\n debug\n kubernetes a.test {\n  apiserver_qps 5\n }\n pprof\n}")
+                .unwrap();
+        let verdicts: Vec<_> = (config.blocks[0].verdicts.iter())
+            .map(|verdict| (verdict.directive, verdict.at.line, verdict.without_effect.is_some()))
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                ("whoami", 2, false),
+                ("trace", 3, true),
+                ("debug", 4, false),
+                ("kubernetes", 5, false),
+                ("kubernetes", 6, true),
+                ("pprof", 8, true),
+            ]
+        );
+    }
+
+    #[test]
+    fn zones_are_counted() {
+        let ranges =
+            (0..1000).map(|at| format!("10.{}.{}.0/25", at / 200, at % 200)).collect::<Vec<_>>().join(" ");
+        let wrong = config(&format!("{ranges} {{\n}}")).unwrap_err();
+        assert!(wrong.message.contains("more than 100000 zones"), "{wrong}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod config;
 mod key;
+mod overlap;
 mod router;
 mod view;
 

@@ -49,7 +49,7 @@ pub enum How {
     Refused(&'static str),
 }
 
-use How::{Chain, Refused, Settings};
+use How::{Accepted, Chain, Refused, Settings};
 
 /// What a directive says that is not built yet.
 const MISSING: &str = "is not implemented";
@@ -58,13 +58,21 @@ const MISSING: &str = "is not implemented";
 pub const TABLE: &[Entry] = &[
     Entry { name: "root", how: Refused(MISSING) },
     Entry { name: "metadata", how: Chain(metadata::setup) },
-    Entry { name: "geoip", how: Refused(MISSING) },
+    Entry {
+        name: "geoip",
+        how: Refused("geoip is not supported: select by client networks with `view` (incidr) or `acl`"),
+    },
     Entry { name: "cancel", how: Chain(cancel::setup) },
-    Entry { name: "proxyproto", how: Refused(MISSING) },
-    Entry { name: "quic", how: Refused(MISSING) },
-    Entry { name: "grpc_server", how: Refused(MISSING) },
+    Entry {
+        name: "proxyproto",
+        how: Refused(
+            "proxyproto is not supported: have the load balancer keep the addresses of clients (externalTrafficPolicy: Local)",
+        ),
+    },
+    Entry { name: "quic", how: Accepted("DNS over QUIC is not served: there is nothing to limit") },
+    Entry { name: "grpc_server", how: Accepted("DNS over gRPC is not served: there is nothing to limit") },
     Entry { name: "https", how: Settings(settings::https) },
-    Entry { name: "https3", how: Refused(MISSING) },
+    Entry { name: "https3", how: Accepted("DNS over HTTP/3 is not served: there is nothing to limit") },
     Entry { name: "timeouts", how: Settings(settings::timeouts) },
     Entry { name: "multisocket", how: Settings(settings::multisocket) },
     Entry { name: "reload", how: Settings(settings::reload) },
@@ -72,48 +80,91 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "bufsize", how: Settings(settings::bufsize) },
     Entry { name: "bind", how: Settings(settings::bind) },
     Entry { name: "debug", how: Settings(settings::debug) },
-    Entry { name: "trace", how: Refused(MISSING) },
+    Entry { name: "trace", how: Accepted("no spans are sent; answers do not depend on them") },
     Entry { name: "ready", how: Settings(settings::ready) },
     Entry { name: "health", how: Settings(settings::health) },
-    Entry { name: "pprof", how: Refused(MISSING) },
-    Entry { name: "shed", how: Refused(MISSING) },
+    Entry { name: "pprof", how: Accepted("it shows profiles of Go's runtime, of which there is none") },
+    Entry {
+        name: "shed",
+        how: Accepted(
+            "what cannot be answered in time is always dropped: datagrams never queue for a writer",
+        ),
+    },
     Entry { name: "prometheus", how: Settings(settings::prometheus) },
     Entry { name: "errors", how: Chain(errors::setup) },
     Entry { name: "log", how: Chain(log::setup) },
-    Entry { name: "dnstap", how: Refused(MISSING) },
+    Entry {
+        name: "dnstap",
+        how: Refused("dnstap is not supported: use `log`, which names every question and answer"),
+    },
     Entry { name: "local", how: Chain(local::setup) },
     Entry { name: "dns64", how: Refused(MISSING) },
     Entry { name: "any", how: Chain(any::setup) },
     Entry { name: "chaos", how: Chain(chaos::setup) },
     Entry { name: "loadbalance", how: Chain(loadbalance::setup) },
-    Entry { name: "tsig", how: Refused(MISSING) },
+    Entry {
+        name: "tsig",
+        how: Refused(
+            "tsig is not supported, and without it unsigned requests would be let in: use `acl` for who may transfer, or `tls` with client certificates",
+        ),
+    },
     Entry { name: "rewrite", how: Refused(MISSING) },
     Entry { name: "autopath", how: Refused(MISSING) },
     Entry { name: "acl", how: Refused(MISSING) },
     Entry { name: "cache", how: Chain(cache::setup) },
     Entry { name: "header", how: Chain(header::setup) },
-    Entry { name: "dnssec", how: Refused(MISSING) },
+    Entry {
+        name: "dnssec",
+        how: Refused(
+            "dnssec is not supported: sign zones beforehand and serve them with `file`, or `forward` to a server that signs",
+        ),
+    },
     Entry { name: "tls", how: Settings(settings::tls) },
     Entry { name: "minimal", how: Chain(minimal::setup) },
     Entry { name: "template", how: Refused(MISSING) },
     Entry { name: "transfer", how: Chain(transfer::setup) },
     Entry { name: "hosts", how: Refused(MISSING) },
-    Entry { name: "route53", how: Refused(MISSING) },
-    Entry { name: "azure", how: Refused(MISSING) },
-    Entry { name: "clouddns", how: Refused(MISSING) },
+    Entry {
+        name: "route53",
+        how: Refused(
+            "route53 is not supported: `forward` to the VPC resolver, which answers for private zones",
+        ),
+    },
+    Entry {
+        name: "azure",
+        how: Refused("azure is not supported: `forward` to 168.63.129.16, which answers for private zones"),
+    },
+    Entry {
+        name: "clouddns",
+        how: Refused(
+            "clouddns is not supported: `forward` to 169.254.169.254, which answers for private zones",
+        ),
+    },
     Entry { name: "k8s_external", how: Refused(MISSING) },
     Entry { name: "kubernetes", how: Chain(kubernetes::setup) },
     Entry { name: "file", how: Refused(MISSING) },
-    Entry { name: "auto", how: Refused(MISSING) },
-    Entry { name: "secondary", how: Refused(MISSING) },
-    Entry { name: "etcd", how: Refused(MISSING) },
+    Entry { name: "auto", how: Refused("auto is not supported: name each zone file with `file`") },
+    Entry {
+        name: "secondary",
+        how: Refused("secondary is not supported: `forward` to the primary and `cache` what it says"),
+    },
+    Entry { name: "etcd", how: Refused("etcd is not supported: `forward` to a server that answers from it") },
     Entry { name: "loop", how: Refused(MISSING) },
     Entry { name: "forward", how: Chain(forward::setup) },
-    Entry { name: "grpc", how: Refused(MISSING) },
-    Entry { name: "erratic", how: Refused(MISSING) },
+    Entry { name: "grpc", how: Refused("grpc is not supported: `forward` to tls://ADDRESS") },
+    Entry { name: "erratic", how: Refused("erratic is not supported: it fails on purpose, for tests") },
     Entry { name: "whoami", how: Chain(whoami::setup) },
-    Entry { name: "on", how: Refused(MISSING) },
-    Entry { name: "sign", how: Refused(MISSING) },
+    Entry {
+        name: "on",
+        how: Refused("on is not supported: run commands from the pod (lifecycle hooks, init containers)"),
+    },
+    Entry {
+        name: "sign",
+        how: Refused("sign is not supported: sign zones beforehand and serve them with `file`"),
+    },
     Entry { name: "view", how: Refused(MISSING) },
-    Entry { name: "nomad", how: Refused(MISSING) },
+    Entry {
+        name: "nomad",
+        how: Refused("nomad is not supported: `forward` to a server that answers from it"),
+    },
 ];
