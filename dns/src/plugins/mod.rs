@@ -8,6 +8,7 @@ mod class;
 mod errors;
 mod forward;
 mod header;
+mod hosts;
 pub mod kubernetes;
 mod loadbalance;
 mod local;
@@ -123,7 +124,7 @@ pub const TABLE: &[Entry] = &[
     Entry { name: "minimal", how: Chain(minimal::setup) },
     Entry { name: "template", how: Refused(MISSING) },
     Entry { name: "transfer", how: Chain(transfer::setup) },
-    Entry { name: "hosts", how: Refused(MISSING) },
+    Entry { name: "hosts", how: Chain(hosts::setup) },
     Entry {
         name: "route53",
         how: Refused(

@@ -1,0 +1,187 @@
+//! `hosts`: names from a file like `/etc/hosts` and from the Corefile.
+//!
+//! A question for a name that is not there passes with one look into a table, so that cluster names stay quick behind it
+//! (k3s has it in every cluster). The file is read again in the background when its time or size has changed.
+
+mod file;
+mod table;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RData, Record, RecordType, rdata},
+};
+
+use super::reading::{Zones, fallthrough, once, zones};
+use crate::{
+    block::BlockConfig,
+    corefile::{Directive, Error},
+    plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, World, lines},
+};
+use file::{Followed, HostsMeter};
+use table::Table;
+
+const NAME: &str = "hosts";
+const FILE: &str = "/etc/hosts";
+const TTL: u32 = 3600;
+/// Names of one address that are told: more than any message holds.
+const MOST: usize = 8192;
+const RELOAD: Duration = Duration::from_secs(5);
+
+/// Reads the directive (`coredns` `plugin/hosts/setup.go`).
+///
+/// # Errors
+/// When an option is wrong, or stands behind `fallthrough` and is none.
+pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error> {
+    let directive = once(directives)?;
+    let (file, names) = match directive.args.split_first() {
+        Some((file, names)) => (PathBuf::from(&file.text), names),
+        None => (PathBuf::from(FILE), &[][..]),
+    };
+    let zones = zones(block, names)?;
+    let mut config =
+        Config { zones, fallthrough: None, ttl: TTL, reverse: true, reload: RELOAD, inline: String::new() };
+    let mut inline = Vec::new();
+    for option in &directive.body {
+        match option.name.text.as_str() {
+            "fallthrough" => config.fallthrough = Some(fallthrough(option)?),
+            "no_reverse" => config.reverse = false,
+            "ttl" => {
+                let [ttl] = option.exactly::<1>()?;
+                let seconds: u32 = ttl.parse("a number of seconds")?;
+                if !(1..=65_535).contains(&seconds) {
+                    return Err(ttl.error("ttl provided is invalid"));
+                }
+                config.ttl = seconds;
+            }
+            "reload" => {
+                let [time] = option.exactly::<1>()?;
+                config.reload = time.duration()?;
+            }
+            // A line of a file. Behind `fallthrough` there is none any more.
+            _ if config.fallthrough.is_none() => {
+                let words = option.args.iter().map(|token| token.text.as_str());
+                let line: Vec<&str> = std::iter::once(option.name.text.as_str()).chain(words).collect();
+                inline.push(line.join(" "));
+            }
+            _ => return Err(option.unknown()),
+        }
+    }
+    config.inline = inline.join("\n");
+    let at = directive.name.at.clone();
+    let start = move |world: &World| {
+        let path = world.root.join(&file);
+        let wrong = |error| {
+            let message = format!("unable to access hosts file '{}': {error}", path.display());
+            crate::plugin::StartError(Error::at(&at, message).of(NAME).to_string())
+        };
+        let meter = world.meters.of::<HostsMeter>();
+        let followed = Followed::start(path.clone(), Arc::new(config.clone()), meter, &world.stop);
+        Ok(Arc::new(Hosts { followed: followed.map_err(wrong)? }) as Arc<dyn Plugin>)
+    };
+    Ok(Prepared::new(lines(directive), start).alone())
+}
+
+/// What the directive says.
+#[derive(Clone, Debug)]
+struct Config {
+    zones: Zones,
+    fallthrough: Option<Zones>,
+    ttl: u32,
+    /// Whether addresses have names.
+    reverse: bool,
+    /// How often the file is looked at; zero for never again.
+    reload: Duration,
+    /// Lines of a file in the Corefile.
+    inline: String,
+}
+
+struct Hosts {
+    followed: Arc<Followed>,
+}
+
+/// What is to be said to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is not asked here.
+    Pass,
+    /// There is no such name, and nobody else is to be asked.
+    Fail,
+    /// There is such a name.
+    Answer,
+}
+
+impl Hosts {
+    fn verdict(&self, table: &Table, name: &Name, qtype: RecordType) -> Verdict {
+        let config = &self.followed.config;
+        if qtype == RecordType::PTR {
+            // Reverse zones need not be named.
+            let known = reverse(name).is_some_and(|ip| !table.names(ip).is_empty());
+            return if known { Verdict::Answer } else { Verdict::Pass };
+        }
+        if table.addresses(name).is_some() {
+            return Verdict::Answer;
+        }
+        let falls_through = config.fallthrough.as_ref().is_some_and(|zones| zones.have(name));
+        if falls_through || !config.zones.have(name) { Verdict::Pass } else { Verdict::Fail }
+    }
+}
+
+/// The data of an answer, of which there may be none.
+fn data(table: &Table, name: &Name, qtype: RecordType) -> Vec<RData> {
+    let addresses = table.addresses(name);
+    match qtype {
+        RecordType::PTR => {
+            let names = reverse(name).map(|ip| table.names(ip)).unwrap_or_default();
+            names.iter().take(MOST).map(|name| RData::PTR(rdata::PTR(name.clone()))).collect()
+        }
+        RecordType::A => addresses.iter().flat_map(|all| &all.v4).map(|ip| RData::A(rdata::A(*ip))).collect(),
+        RecordType::AAAA => {
+            addresses.iter().flat_map(|all| &all.v6).map(|ip| RData::AAAA(rdata::AAAA(*ip))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The address of a whole reverse name.
+fn reverse(name: &Name) -> Option<std::net::IpAddr> {
+    let range = name.parse_arpa_name().ok()?;
+    (range.prefix_len() == range.max_prefix_len()).then(|| range.addr())
+}
+
+impl Plugin for Hosts {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
+        let question = &question.request.question;
+        match self.verdict(&self.followed.table.load(), &question.name, question.qtype) {
+            Verdict::Pass => Quickly::Pass,
+            _ => Quickly::Slow,
+        }
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
+        let table = self.followed.table.load();
+        let reply = match self.verdict(&table, query.name(), query.qtype()) {
+            Verdict::Pass => return next.serve(query),
+            // There is no SOA for a negative answer.
+            Verdict::Fail => Reply::new(NAME, ResponseCode::ServFail),
+            Verdict::Answer => {
+                let record = |data| Record::from_rdata(query.name().clone(), self.followed.config.ttl, data);
+                Reply {
+                    authoritative: true,
+                    answers: data(&table, query.name(), query.qtype()).into_iter().map(record).collect(),
+                    ..Reply::new(NAME, ResponseCode::NoError)
+                }
+            }
+        };
+        Box::pin(std::future::ready(reply))
+    }
+}
+
+#[cfg(test)]
+mod tests;
