@@ -4,7 +4,7 @@ use std::{io::Read as _, path::PathBuf};
 
 use callsign_dns::{
     block::Config,
-    corefile::{Corefile, Files},
+    corefile::{Corefile, Files, FilesOnDisk, read_error},
 };
 
 use super::Flags;
@@ -70,40 +70,15 @@ impl Source {
         let (name, text) = match &self.text {
             Text::File(path) => {
                 let text = FilesOnDisk.read(path);
-                let text = text.map_err(|error| {
-                    format!("loading Caddyfile via flag: open {}: {}", path.display(), error)
-                })?;
+                let text = text
+                    .map_err(|error| format!("loading Caddyfile via flag: {}", read_error(path, &error)))?;
                 (path.display().to_string(), text)
             }
             Text::Fixed(name, text) => ((*name).to_owned(), text.clone()),
         };
         let corefile = Corefile::parse(&name, &text, &FilesOnDisk).map_err(|error| error.to_string())?;
         let config = Config::read(&corefile, self.port).map_err(|error| error.to_string())?;
-        Ok(Read { config, sha512: digest(&corefile) })
-    }
-}
-
-fn digest(corefile: &Corefile) -> String {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = std::hash::DefaultHasher::new();
-    format!("{:?}", corefile.blocks).hash(&mut hasher);
-    format!("{:0128x}", hasher.finish())
-}
-
-/// This machine's files and variables.
-struct FilesOnDisk;
-
-impl Files for FilesOnDisk {
-    fn read(&self, path: &std::path::Path) -> std::io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-
-    fn glob(&self, _: &std::path::Path) -> std::io::Result<Vec<PathBuf>> {
-        Ok(Vec::new())
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        Ok(Read { config, sha512: corefile.sha512 })
     }
 }
 
