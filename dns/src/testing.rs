@@ -177,6 +177,14 @@ pub(crate) fn router_in(text: &str, world: &World) -> Arc<Router> {
     Arc::new(router)
 }
 
+/// One block of these plugins, for every name.
+pub(crate) fn router_of(plugins: Vec<Arc<dyn Plugin>>) -> Arc<Router> {
+    let mut router = Router::new("dns://:53".into());
+    let block = Arc::new(Block { quick: plugins.clone(), plugins, ..Block::nothing() });
+    router.add(&Name::root(), Route { zone: ".".into(), block, metrics: None });
+    Arc::new(router)
+}
+
 /// A question for a name over UDP, with an OPT, from 10.240.0.1.
 pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
     let question = Question { name: Name::from_ascii(name).unwrap(), qtype, qclass: CLASS_IN };
@@ -209,6 +217,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         router: Arc::new(Router::new("dns://:53".into())),
         metadata: Vec::new(),
         internal: Internal::default(),
+        metrics: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Router {
     routes: HashMap<Wire, Vec<Route>, foldhash::fast::RandomState>,
     /// Whether a block takes classes other than IN.
     pub(crate) all_classes: bool,
+    /// What is counted of questions that no block takes.
+    pub(crate) dropped: Option<Arc<Metrics>>,
 }
 
 /// A block under one of its zones.
@@ -44,7 +46,7 @@ pub struct Route {
 impl Router {
     /// A router of nothing.
     pub fn new(server: Arc<str>) -> Self {
-        Self { server, routes: HashMap::default(), all_classes: false }
+        Self { server, routes: HashMap::default(), all_classes: false, dropped: None }
     }
 
     /// Adds a block under a zone, behind those that are there.
@@ -80,6 +82,7 @@ impl Router {
         let Some(route) = self.route(query) else { return Reply::new("", ResponseCode::Refused) };
         query.zone = Arc::clone(&route.zone);
         query.block = Arc::clone(&route.block);
+        query.metrics.clone_from(&route.metrics);
         route.block.serve(query).await
     }
 

@@ -9,7 +9,7 @@ use super::Reply;
 use crate::{
     answer::{Question, Request},
     block::{Block, Router},
-    server::Peer,
+    server::{Metrics, Peer},
 };
 
 /// A question, who asks it, and where it is being answered.
@@ -39,6 +39,8 @@ pub struct Query {
     pub metadata: Vec<(&'static str, String)>,
     /// Whether it is ours, asked on the way of answering another, and how deep.
     pub internal: Internal,
+    /// Where it is counted.
+    pub(crate) metrics: Option<Arc<Metrics>>,
 }
 
 /// How many lookups within lookups there are above a query. A client's own is at 0.

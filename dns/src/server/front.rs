@@ -7,14 +7,7 @@
 //!
 //! Replacing the configuration swaps the router under the listener; questions that are being answered keep the old one.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
@@ -44,21 +37,13 @@ pub struct Front {
 /// What all listeners of a process share.
 pub struct Shared {
     slow: Semaphore,
-    dropped: AtomicU64,
     /// The counters.
     pub tallies: Arc<Tallies>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { slow: Semaphore::new(SLOW), dropped: AtomicU64::new(0), tallies: Arc::default() }
-    }
-}
-
-impl Shared {
-    /// Questions that were dropped because too many were being answered.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        Self { slow: Semaphore::new(SLOW), tallies: Arc::default() }
     }
 }
 
@@ -83,8 +68,9 @@ impl Front {
         out: &mut Vec<u8>,
     ) -> Handled {
         let answered = answer::refuse(request, rcode, seen.from.transport, out);
-        let tally = self.shared.tallies.of(&router.server, &"dropped".into(), &"".into());
-        tally.answered(seen, answered.qtype, out);
+        if let Some(dropped) = &router.dropped {
+            dropped.answered(seen, request, "", answered.rcode, out.len());
+        }
         Handled::Reply
     }
 
@@ -113,7 +99,7 @@ impl Front {
     fn slow(&self, router: Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Option<Later> {
         // A place is given back when the future ends, however it does.
         let Ok(place) = self.shared.slow.try_acquire() else {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.tallies.dropped();
             return None;
         };
         place.forget();
@@ -137,15 +123,15 @@ impl Front {
             router: Arc::clone(&router),
             metadata: Vec::new(),
             internal: Internal::default(),
+            metrics: router.dropped.clone(),
         };
         Some(Box::pin(async move {
             let serving = AssertUnwindSafe(router.serve(&mut query)).catch_unwind();
             let reply = match serving.await {
                 Ok(reply) => reply,
-                Err(panic) if query.block.debug => std::panic::resume_unwind(panic),
-                Err(_) => {
+                Err(panic) => {
                     place.0.tallies.panicked();
-                    tracing::error!(client = %query.peer.address, "a request made a plugin panic");
+                    recovered(&query.server, &*panic, query.block.debug);
                     Reply::new("", ResponseCode::ServFail)
                 }
             };
@@ -153,13 +139,9 @@ impl Front {
                 return Vec::new();
             }
             let messages = write(&request, &reply, seen.from.transport, query.block.payload);
-            let view: Arc<str> =
-                query.block.view.as_ref().map_or_else(|| "".into(), |view| view.name().into());
-            let zone = if query.zone.is_empty() { "dropped".into() } else { Arc::clone(&query.zone) };
-            if query.block.counted || query.zone.is_empty() {
-                let tally = place.0.tallies.of(&query.server, &zone, &view);
-                let qtype = Some(request.question.qtype);
-                tally.answered(&seen, qtype, messages.first().map_or(&[], Vec::as_slice));
+            if let Some(metrics) = &query.metrics {
+                let length = messages.iter().map(Vec::len).sum();
+                metrics.answered(&seen, &request, reply.plugin, reply.rcode, length);
             }
             messages
         }))
@@ -181,7 +163,7 @@ impl Handler for Front {
                 Ok(Some(route)) => {
                     if let Some(answered) = self.quick(&router, route, &request, &seen, out) {
                         if let Some(metrics) = &route.metrics {
-                            metrics.answered(&seen, answered.qtype, out);
+                            metrics.answered(&seen, &request, answered.plugin, answered.rcode, out.len());
                         }
                         return Handled::Reply;
                     }
@@ -197,8 +179,27 @@ impl Handler for Front {
         }
     }
 
-    fn panicked(&self) {
+    fn panicked(&self, bytes: &[u8], from: Peer, panic: &(dyn Any + Send), out: &mut Vec<u8>) -> Handled {
         self.shared.tallies.panicked();
+        let router = self.router.load();
+        recovered(&router.server, panic, router.routes().any(|route| route.block.debug));
+        // The chain panicked, not the reading: that has been done before.
+        let seen = Seen { from, started: Instant::now(), request: bytes.len() };
+        match Request::read(bytes) {
+            Ok(request) => self.refuse(&router, &request, ResponseCode::ServFail, &seen, out),
+            Err(_) => Handled::Silent,
+        }
+    }
+}
+
+/// Says that a plugin panicked. With `debug` that is the end of the process.
+fn recovered(server: &str, panic: &(dyn Any + Send), debug: bool) {
+    let what = panic.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
+    tracing::error!("Recovered from panic in server: {server:?} {what}");
+    if debug {
+        // As a panic that nobody recovers from ends a process of Go's.
+        std::process::exit(2);
     }
 }
 

@@ -21,6 +21,7 @@ mod tls;
 mod udp;
 
 use std::{
+    any::Any,
     future::Future,
     io,
     net::{Ipv6Addr, SocketAddr},
@@ -44,8 +45,16 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request: into `out`, which is cleared first, or later. Must not block.
     fn handle(&self, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled;
 
-    /// A request was not handled because the handler panicked. It is counted and dropped.
-    fn panicked(&self) {}
+    /// A request was not handled because the handler panicked. What may be in `out` is not sent unless this says so.
+    fn panicked(
+        &self,
+        _request: &[u8],
+        _from: Peer,
+        _panic: &(dyn Any + Send),
+        _out: &mut Vec<u8>,
+    ) -> Handled {
+        Handled::Silent
+    }
 }
 
 /// What became of a request.
@@ -192,10 +201,10 @@ impl<H: Handler> Server<H> {
 
 /// Runs the handler. A request that makes it panic must not take the socket's task with it.
 fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled {
-    catch_unwind(AssertUnwindSafe(|| handler.handle(request, from, out))).unwrap_or_else(|_| {
-        handler.panicked();
-        tracing::error!(client = %from.address, bytes = request.len(), "a request made the handler panic");
-        Handled::Silent
+    catch_unwind(AssertUnwindSafe(|| handler.handle(request, from, out))).unwrap_or_else(|panic| {
+        tracing::debug!(client = %from.address, bytes = request.len(), "a request made the handler panic");
+        let told = AssertUnwindSafe(|| handler.panicked(request, from, &*panic, out));
+        catch_unwind(told).unwrap_or(Handled::Silent)
     })
 }
 

@@ -11,7 +11,10 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -66,6 +69,8 @@ pub struct Loaded {
     pub config: Config,
     /// Its blocks, in the same order.
     pub blocks: Vec<Arc<Block>>,
+    /// Which plugins of each block have been ready.
+    seen_ready: Vec<Vec<AtomicBool>>,
     stop: CancellationToken,
 }
 
@@ -117,6 +122,7 @@ impl Service {
                 fresh.push((*listen, self.bind(*listen, block, &front)?, front));
             }
         }
+        self.enable(&routers);
         for (listen, running) in listeners.iter() {
             match routers.remove(listen) {
                 Some(router) => running.front.replace(router),
@@ -134,7 +140,11 @@ impl Service {
         let used: Vec<_> = (blocks.iter().flat_map(|block| &block.plugins))
             .filter_map(|plugin| plugin.cluster().cloned())
             .collect();
-        let old = self.current.swap(Some(Arc::new(Loaded { config, blocks, stop })));
+        let seen_ready = blocks
+            .iter()
+            .map(|block| block.plugins.iter().map(|_| AtomicBool::new(false)).collect())
+            .collect();
+        let old = self.current.swap(Some(Arc::new(Loaded { config, blocks, seen_ready, stop })));
         self.settings.clusters.keep(&used);
         if let Some(old) = old {
             self.settings.runtime.spawn(async move {
@@ -150,12 +160,30 @@ impl Service {
         self.current.load_full()
     }
 
-    /// The names of plugins that are not ready, each once, in alphabetical order.
+    /// The names of plugins that are not ready, each once, in alphabetical order: of the blocks with `ready`, or of all
+    /// where none has it. A plugin that has been ready is not asked again, unless its block says so.
     pub fn unready(&self) -> Vec<&'static str> {
         let Some(loaded) = self.current() else { return vec!["configuration"] };
-        let plugins = loaded.blocks.iter().flat_map(|block| &block.plugins);
-        let mut names: Vec<_> =
-            plugins.filter(|plugin| !plugin.ready()).map(|plugin| plugin.name()).collect();
+        let asked = loaded.config.blocks.iter().any(|block| block.ready.is_some());
+        let mut names = Vec::new();
+        for (config, (block, seen)) in
+            loaded.config.blocks.iter().zip(loaded.blocks.iter().zip(&loaded.seen_ready))
+        {
+            if asked && config.ready.is_none() {
+                continue;
+            }
+            let continuously = config.ready.as_ref().is_some_and(|ready| ready.continuously);
+            for (plugin, seen) in block.plugins.iter().zip(seen) {
+                if seen.load(Ordering::Relaxed) && !continuously {
+                    continue;
+                }
+                let ready = plugin.ready();
+                seen.store(ready, Ordering::Relaxed);
+                if !ready {
+                    names.push(plugin.name());
+                }
+            }
+        }
         names.sort_unstable();
         names.dedup();
         names
@@ -205,7 +233,23 @@ impl Service {
                 router.add(&key.zone, Route { zone, block: Arc::clone(block), metrics });
             }
         }
-        routers.into_iter().map(|(listen, router)| (listen, Arc::new(router))).collect()
+        let dropped = blocks.iter().any(|block| block.counted);
+        let dropped = |router: &Router| {
+            dropped.then(|| self.shared.tallies.of(&router.server, &"dropped".into(), &"".into()))
+        };
+        let finished = routers.into_iter().map(|(listen, mut router)| {
+            router.dropped = dropped(&router);
+            (listen, Arc::new(router))
+        });
+        finished.collect()
+    }
+
+    /// Says which plugins are served.
+    fn enable(&self, routers: &BTreeMap<Listen, Arc<Router>>) {
+        let served = routers.values().flat_map(|router| {
+            router.routes().map(|route| (Arc::clone(&router.server), Arc::clone(&route.zone), &*route.block))
+        });
+        self.shared.tallies.enable(served);
     }
 
     fn bind(

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use futures::future::BoxFuture;
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
@@ -13,7 +14,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::testing;
+use crate::{
+    plugin::{self, Meters, Next, Plugin, Quick, Quickly, Reply},
+    testing,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -228,8 +232,10 @@ impl Handler for Panics {
         Handled::Reply
     }
 
-    fn panicked(&self) {
+    fn panicked(&self, _: &[u8], _: Peer, panic: &(dyn Any + Send), _: &mut Vec<u8>) -> Handled {
+        assert!(panic.downcast_ref::<&str>().is_some_and(|what| what.contains("on purpose")));
         self.0.panicked();
+        Handled::Silent
     }
 }
 
@@ -255,4 +261,93 @@ fn scrape(metrics: &Arc<Tallies>) -> String {
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     text
+}
+
+/// A service of this file, on ports of the system's choice.
+async fn service(text: &str) -> (Service, Arc<Meters>) {
+    let world = testing::world();
+    let settings = Settings {
+        limits: Limits { udp_sockets: 2, ..Limits::default() },
+        meters: Arc::clone(&world.meters),
+        clusters: Arc::clone(&world.clusters),
+        runtime: tokio::runtime::Handle::current(),
+        loop_is_fatal: false,
+    };
+    let service = Service::new(settings, world.stop.clone());
+    service.load(testing::config(text).unwrap()).await.unwrap();
+    (service, world.meters)
+}
+
+#[tokio::test]
+async fn questions_and_answers_are_counted() {
+    let text = "cluster.local:0 {
+        prometheus
+        kubernetes
+    }
+    uncounted.org:0 {
+        whoami
+    }";
+    let (service, meters) = service(text).await;
+    let address = (service.addresses().await.iter()).find(|(_, at)| at.is_ipv4()).unwrap().1;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+    let ask = async |name: &str, qtype| ask_udp(address, &query(1, name, qtype)).await.unwrap();
+    for (name, qtype) in [("vip", RecordType::A), ("vip", RecordType::A), ("nosuch", RecordType::SRV)] {
+        ask(&format!("{name}.ns.svc.cluster.local."), qtype).await;
+    }
+    // An alias out of the zone takes the slow way.
+    ask("out.ns.svc.cluster.local.", RecordType::AAAA).await;
+    ask("uncounted.org.", RecordType::A).await;
+    ask("www.example.com.", RecordType::A).await;
+    let text = meters.encode().unwrap();
+    let block = r#"server="dns://:0",zone="cluster.local.",view="""#;
+    let dropped = r#"server="dns://:0",zone="dropped",view="""#;
+    for line in [
+        format!(r#"coredns_dns_requests_total{{{block},proto="udp",family="1",type="A"}} 2"#),
+        format!(r#"coredns_dns_requests_total{{{block},proto="udp",family="1",type="AAAA"}} 1"#),
+        format!(r#"coredns_dns_responses_total{{{block},rcode="NOERROR",plugin="kubernetes"}} 3"#),
+        format!(r#"coredns_dns_responses_total{{{block},rcode="NXDOMAIN",plugin="kubernetes"}} 1"#),
+        format!(r#"coredns_dns_responses_total{{{dropped},rcode="REFUSED",plugin=""}} 1"#),
+        format!(r#"coredns_dns_request_duration_seconds_count{{{block}}} 4"#),
+        format!(r#"coredns_plugin_enabled{{{block},name="kubernetes"}} 1"#),
+        format!(r#"coredns_plugin_enabled{{{block},name="prometheus"}} 1"#),
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\nis not in\n{text}");
+    }
+    assert!(!text.contains("uncounted.org"), "{text}");
+}
+
+/// Panics the quick way or the slow one.
+struct Breaks {
+    quick: bool,
+}
+
+impl Plugin for Breaks {
+    fn name(&self) -> &'static str {
+        "breaks"
+    }
+
+    fn serve<'a>(&'a self, _: &'a mut plugin::Query, _: Next<'a>) -> BoxFuture<'a, Reply> {
+        Box::pin(async { panic!("on purpose, slowly") })
+    }
+
+    fn quick(&self, _: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
+        assert!(!self.quick, "on purpose, quickly");
+        Quickly::Slow
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_panics_either_way_is_counted_and_answered_for() {
+    for quick in [true, false] {
+        let shared = Arc::new(Shared::default());
+        let router = testing::router_of(vec![Arc::new(Breaks { quick })]);
+        let handler = Front::new(router, Arc::clone(&shared));
+        let server = start_with("127.0.0.1:0", handler, Limits::default(), Arc::clone(&shared.tallies));
+        for id in 0..3 {
+            let answer =
+                ask_udp(server.address, &query(id, "www.example.com.", RecordType::A)).await.unwrap();
+            assert_eq!((answer.metadata.id, answer.metadata.response_code), (id, ResponseCode::ServFail));
+        }
+        assert!(scrape(&server.metrics).contains("coredns_panics_total 3"), "quick: {quick}");
+    }
 }

@@ -1,0 +1,251 @@
+//! Counters of what was asked and answered, under the names and labels of CoreDNS.
+//!
+//! They are arrays of atomics, one set for each receiving task, and become metrics when somebody scrapes them: counting a
+//! question is a handful of additions to memory that no other core writes. A set is made when the first question is counted
+//! in it: an address range as a block's key is hundreds of zones, most of which are never asked for.
+
+mod encode;
+mod labels;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use hickory_proto::op::ResponseCode;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+
+use self::labels::{DURATIONS, RCODES, SIZES, STATUSES, TYPES, duration_bucket, size_bucket, type_index};
+use super::Peer;
+use crate::{
+    answer::{Request, Transport},
+    block::Block,
+};
+
+/// The counters of one block under one zone, on one listener. Share them in an [`Arc`].
+pub struct Metrics {
+    server: Arc<str>,
+    zone: Arc<str>,
+    view: Arc<str>,
+    shards: [OnceLock<Box<Shard>>; SHARDS],
+}
+
+/// All counters of a process, by server, zone and view. They outlive configurations.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    all: Mutex<BTreeMap<Labels, Arc<Metrics>>>,
+    https: Mutex<BTreeMap<Arc<str>, Arc<HttpsMetrics>>>,
+    panics: AtomicU64,
+    dropped: AtomicU64,
+    enabled: Mutex<Vec<Enabled>>,
+}
+
+type Labels = (Arc<str>, Arc<str>, Arc<str>);
+
+/// A plugin in the chain of a block that is served.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Enabled {
+    labels: Labels,
+    plugin: &'static str,
+}
+
+/// HTTP's answers of one listener.
+#[derive(Debug)]
+pub(super) struct HttpsMetrics {
+    responses: [AtomicU64; STATUSES.len()],
+}
+
+/// A request, when its answer is counted.
+pub(super) struct Seen {
+    pub(super) from: Peer,
+    pub(super) started: Instant,
+    pub(super) request: usize,
+}
+
+/// Enough that tasks seldom share one.
+const SHARDS: usize = 16;
+
+/// The most plugins whose answers are told apart under one zone.
+const PLUGINS: usize = 32;
+
+/// The counters of one task, away from those of others.
+#[repr(align(128))]
+struct Shard {
+    requests: [[[AtomicU64; TYPES.len()]; 2]; 2],
+    dnssec_ok: AtomicU64,
+    responses: [OnceLock<Box<Responses>>; PLUGINS],
+    duration: Histogram<{ DURATIONS + 1 }>,
+    request_size: [Histogram<{ SIZES.len() + 1 }>; 2],
+    response_size: [Histogram<{ SIZES.len() + 1 }>; 2],
+}
+
+/// The answers of one plugin.
+struct Responses {
+    plugin: &'static str,
+    rcodes: [AtomicU64; RCODES.len()],
+}
+
+struct Histogram<const BUCKETS: usize> {
+    buckets: [AtomicU64; BUCKETS],
+    /// Of bytes, or of nanoseconds.
+    sum: AtomicU64,
+}
+
+impl Tallies {
+    /// The counters of one server, zone and view.
+    pub fn of(&self, server: &Arc<str>, zone: &Arc<str>, view: &Arc<str>) -> Arc<Metrics> {
+        let labels = (Arc::clone(server), Arc::clone(zone), Arc::clone(view));
+        let mut all = self.all.lock();
+        let metrics = all.entry(labels).or_insert_with_key(|(server, zone, view)| {
+            Arc::new(Metrics {
+                server: Arc::clone(server),
+                zone: Arc::clone(zone),
+                view: Arc::clone(view),
+                shards: [const { OnceLock::new() }; SHARDS],
+            })
+        });
+        Arc::clone(metrics)
+    }
+
+    /// The counters of HTTP's answers of one server.
+    pub(super) fn https(&self, server: &Arc<str>) -> Arc<HttpsMetrics> {
+        let mut https = self.https.lock();
+        Arc::clone(https.entry(Arc::clone(server)).or_default())
+    }
+
+    /// Says which plugins are in the chains that are served: server, zone, and block.
+    pub(super) fn enable<'a>(&self, served: impl Iterator<Item = (Arc<str>, Arc<str>, &'a Block)>) {
+        let mut enabled = Vec::new();
+        for (server, zone, block) in served.filter(|(.., block)| block.counted) {
+            let view: Arc<str> = block.view.as_ref().map_or("", |view| view.name()).into();
+            for plugin in block.plugins.iter().map(|plugin| plugin.name()).chain(["prometheus"]) {
+                let labels = (Arc::clone(&server), Arc::clone(&zone), Arc::clone(&view));
+                enabled.push(Enabled { labels, plugin });
+            }
+        }
+        enabled.sort_unstable();
+        enabled.dedup();
+        *self.enabled.lock() = enabled;
+    }
+
+    /// Registers them.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(Arc::clone(self)));
+    }
+
+    /// Counts a panic.
+    pub fn panicked(&self) {
+        add_one(&self.panics);
+    }
+
+    /// Counts a question that was dropped because too many were being answered.
+    pub(super) fn dropped(&self) {
+        add_one(&self.dropped);
+    }
+}
+
+impl Metrics {
+    /// Counts a request and its answer: whose it is, its code, and its length in bytes.
+    pub(super) fn answered(
+        &self,
+        seen: &Seen,
+        request: &Request,
+        plugin: &'static str,
+        rcode: ResponseCode,
+        length: usize,
+    ) {
+        let Some(shard) = self.shards.get(seen.from.worker % SHARDS) else { return };
+        let shard = shard.get_or_init(|| Box::new(Shard::new()));
+        let protocol = usize::from(seen.from.transport == Transport::Tcp);
+        let family = usize::from(!seen.from.address.ip().to_canonical().is_ipv4());
+        let kind = if request.has_question { type_index(request.question.qtype) } else { 0 };
+        let requests = shard.requests.get(protocol).and_then(|r| r.get(family)).and_then(|r| r.get(kind));
+        requests.map(add_one);
+        shard.response(plugin, rcode);
+        if request.edns.is_some_and(|edns| edns.dnssec_ok) {
+            add_one(&shard.dnssec_ok);
+        }
+        let elapsed = u64::try_from(seen.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        shard.duration.add(duration_bucket(elapsed), elapsed);
+        if let Some(sizes) = shard.request_size.get(protocol) {
+            sizes.add(size_bucket(seen.request), seen.request as u64);
+        }
+        if let Some(sizes) = shard.response_size.get(protocol) {
+            sizes.add(size_bucket(length), length as u64);
+        }
+    }
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self {
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| zeros())),
+            dnssec_ok: AtomicU64::new(0),
+            responses: [const { OnceLock::new() }; PLUGINS],
+            duration: Histogram::new(),
+            request_size: [Histogram::new(), Histogram::new()],
+            response_size: [Histogram::new(), Histogram::new()],
+        }
+    }
+
+    /// Plugins take places in the order of their first answers, so that the busiest is found at once, by the address of
+    /// its name. A name at two addresses has two places; they are added up when they are shown.
+    fn response(&self, plugin: &'static str, rcode: ResponseCode) {
+        let at = usize::from(u16::from(rcode));
+        for place in &self.responses {
+            let responses = place.get_or_init(|| Box::new(Responses { plugin, rcodes: zeros() }));
+            if std::ptr::eq(responses.plugin, plugin) {
+                responses.rcodes.get(at).map(add_one);
+                return;
+            }
+        }
+    }
+}
+
+impl HttpsMetrics {
+    /// Counts an answer with this code.
+    pub(super) fn responded(&self, status: u16) {
+        let at = STATUSES.iter().position(|known| *known == status);
+        at.and_then(|at| self.responses.get(at)).map(add_one);
+    }
+}
+
+impl Default for HttpsMetrics {
+    fn default() -> Self {
+        Self { responses: zeros() }
+    }
+}
+
+impl<const BUCKETS: usize> Histogram<BUCKETS> {
+    fn new() -> Self {
+        Self { buckets: zeros(), sum: AtomicU64::new(0) }
+    }
+
+    fn add(&self, bucket: usize, value: u64) {
+        self.buckets.get(bucket).map(add_one);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    [const { AtomicU64::new(0) }; N]
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
