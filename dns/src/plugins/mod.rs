@@ -6,6 +6,7 @@ mod cancel;
 mod chaos;
 mod class;
 mod errors;
+pub mod file;
 mod forward;
 mod header;
 mod hosts;
@@ -57,7 +58,7 @@ const MISSING: &str = "is not implemented";
 
 /// Every directive, in the order of CoreDNS's `plugin.cfg`: that of settings, and of the steps of the chain.
 pub const TABLE: &[Entry] = &[
-    Entry { name: "root", how: Refused(MISSING) },
+    Entry { name: "root", how: Settings(settings::root) },
     Entry { name: "metadata", how: Chain(metadata::setup) },
     Entry {
         name: "geoip",
@@ -143,7 +144,7 @@ pub const TABLE: &[Entry] = &[
     },
     Entry { name: "k8s_external", how: Refused(MISSING) },
     Entry { name: "kubernetes", how: Chain(kubernetes::setup) },
-    Entry { name: "file", how: Refused(MISSING) },
+    Entry { name: "file", how: Chain(file::setup) },
     Entry { name: "auto", how: Refused("auto is not supported: name each zone file with `file`") },
     Entry {
         name: "secondary",

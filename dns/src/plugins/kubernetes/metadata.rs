@@ -48,11 +48,11 @@ struct Parts {
 impl Parts {
     /// Reads a name in a zone; `None` where no name has such labels.
     fn read(name: &Name, zone: &Name) -> Option<Self> {
-        let below = usize::from(name.num_labels().saturating_sub(zone.num_labels()));
+        let below = name.iter().len().saturating_sub(zone.iter().len());
         let mut labels: Vec<String> = (name.iter().take(below))
             .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase())
             .collect();
-        let bare = |label: String| label.strip_prefix('_').map_or(label.clone(), str::to_owned);
+        let bare = |label: String| label.strip_prefix('_').unwrap_or(&label).to_owned();
         let mut parts = Self::default();
         let Some(kind) = labels.pop() else { return Some(parts) };
         if kind != "svc" && kind != "pod" {

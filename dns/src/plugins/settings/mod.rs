@@ -5,6 +5,7 @@ mod https;
 mod limits;
 mod pages;
 mod reload;
+mod root;
 mod tls;
 
 pub use bind::bind;
@@ -12,6 +13,7 @@ pub use https::https;
 pub use limits::{bufsize, debug, multisocket, timeouts};
 pub use pages::{health, prometheus, ready};
 pub use reload::reload;
+pub use root::root;
 pub use tls::tls;
 
 use crate::corefile::{Error, Token};
