@@ -31,7 +31,7 @@ pub struct Block {
     /// Its plugins in the order they are asked the quick way.
     pub(crate) quick: Vec<Arc<dyn Plugin>>,
     /// Bounds on the TTLs of what it answers, and for names in which zones; the innermost first.
-    bounds: Vec<(TtlBounds, Option<Vec<Name>>)>,
+    pub(crate) bounds: Vec<(TtlBounds, Option<Vec<Name>>)>,
     /// The largest datagram it sends.
     pub(crate) payload: u16,
     /// Whether order of addresses changes from answer to answer (`loadbalance`).
