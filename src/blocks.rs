@@ -74,7 +74,9 @@ fn forward(args: &DnsArgs) -> String {
     }
     let upstreams: Vec<String> = args.upstream.iter().map(ToString::to_string).collect();
     let upstreams = upstreams.join(" ");
-    format!("    cache {CACHE}\n    forward . {upstreams} {{\n        policy sequential\n    }}\n")
+    format!(
+        "    cache {CACHE}\n    forward . {upstreams} {{\n        policy sequential\n        failover SERVFAIL\n    }}\n"
+    )
 }
 
 fn pods(names: PodNames) -> &'static str {
