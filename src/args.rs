@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Try it without a cluster: API server, controllers and DNS in one process, on loopback
     #[cfg(feature = "sandbox")]
     Sandbox(SandboxArgs),
+    /// Look at configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the version
     Version,
     /// Print the completion script of a shell
@@ -32,6 +35,33 @@ pub(crate) enum Command {
         /// The shell to complete for
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what becomes of each directive of a Corefile, and how it is understood. Needs no cluster and opens no port
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The Corefile; - for the standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Port of keys that name none
+    #[arg(long, default_value_t = 53, env = "CALLSIGN_DNS_PORT", value_name = "PORT")]
+    pub(crate) dns_port: u16,
+    /// Form of what is said
+    #[arg(short, long, value_enum, default_value = "text", env = "CALLSIGN_OUTPUT", value_name = "FORM")]
+    pub(crate) output: OutputForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputForm {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
 }
 
 /// How to log.
@@ -447,7 +477,10 @@ mod tests {
 
     #[test]
     fn every_flag_has_an_environment_twin() {
-        for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "completion") {
+        let root = Cli::command();
+        let below = root.get_subcommands().flat_map(clap::Command::get_subcommands);
+        let commands = root.get_subcommands().chain(below);
+        for command in commands.filter(|command| command.get_name() != "completion") {
             for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
                 let long = argument.get_long().unwrap_or_default();
                 if ["help", "version", "filename", "no-samples"].contains(&long) {

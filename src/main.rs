@@ -4,6 +4,7 @@ mod args;
 mod blocks;
 mod client;
 mod clusters;
+mod config;
 mod coredns;
 mod duty;
 mod engine;
@@ -44,13 +45,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Exit> {
-    match cli.command {
+    match &cli.command {
         Command::Version => {
             println!("callsign {}", env!("CARGO_PKG_VERSION"));
             return Ok(());
         }
+        Command::Config(command) => return config::run(command),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "callsign", &mut std::io::stdout());
+            clap_complete::generate(*shell, &mut Cli::command(), "callsign", &mut std::io::stdout());
             return Ok(());
         }
         _ => {}
@@ -64,7 +66,7 @@ fn run(cli: Cli) -> Result<(), Exit> {
             Command::Controller(args) => serve::controller(args).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args).await,
-            Command::Version | Command::Completion { .. } => Ok(()),
+            Command::Config(_) | Command::Version | Command::Completion { .. } => Ok(()),
         }
     })
 }

@@ -198,17 +198,23 @@ impl BlockConfig {
                 How::Accepted(why) => without_effect = Some(why.to_owned()),
                 How::Refused(instead) => return Err(first.error(instead).of(entry.name)),
             }
-            let verdict = |at, without_effect| Verdict { directive: entry.name, at, without_effect };
             for (place, directive) in places.iter().zip(&directives) {
-                verdicts.push((*place, verdict(directive.name.at.clone(), without_effect.clone())));
+                let at = directive.name.at.clone();
+                let without_effect = without_effect.clone();
+                verdicts.push((*place, Verdict { directive: entry.name, at, without_effect }));
             }
-            for Note { at, message } in notes {
+            let noted = notes.into_iter().map(|Note { at, message }| Verdict {
+                directive: entry.name,
+                at,
+                without_effect: Some(message),
+            });
+            for verdict in std::mem::take(&mut config.verdicts).into_iter().chain(noted) {
                 // An option belongs to the last directive that does not stand behind it.
                 let owner = directives.iter().rposition(|directive| {
-                    directive.name.at.file == at.file && directive.name.at.line <= at.line
+                    directive.name.at.file == verdict.at.file && directive.name.at.line <= verdict.at.line
                 });
                 let place = owner.and_then(|at| places.get(at)).or_else(|| places.first());
-                verdicts.push((place.copied().unwrap_or_default(), verdict(at, Some(message))));
+                verdicts.push((place.copied().unwrap_or_default(), verdict));
             }
         }
         verdicts.sort_by_key(|(place, _)| *place);
@@ -334,9 +340,11 @@ mod tests {
 
     #[test]
     fn verdicts_stand_in_the_order_of_the_file() {
-        let config =
-            config(". {\n whoami\n trace\n debug\n kubernetes a.test {\n  apiserver_qps 5\n }\n pprof\n}")
-                .unwrap();
+        let config = config(
+            ". {\n whoami\n trace\n debug\n kubernetes a.test {\n  apiserver_qps 5\n }\n \
+                             prometheus {\n  runtime_metrics\n }\n pprof\n}",
+        )
+        .unwrap();
         let verdicts: Vec<_> = (config.blocks[0].verdicts.iter())
             .map(|verdict| (verdict.directive, verdict.at.line, verdict.without_effect.is_some()))
             .collect();
@@ -348,7 +356,9 @@ mod tests {
                 ("debug", 4, false),
                 ("kubernetes", 5, false),
                 ("kubernetes", 6, true),
-                ("pprof", 8, true),
+                ("prometheus", 8, false),
+                ("prometheus", 9, true),
+                ("pprof", 11, true),
             ]
         );
     }

@@ -5,6 +5,7 @@
 //! * [`Router`] finds the block of a question among those of one listener.
 
 mod config;
+mod describe;
 mod key;
 mod overlap;
 mod router;
