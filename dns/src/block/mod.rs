@@ -55,6 +55,7 @@ impl Block {
     pub fn start(config: &BlockConfig, world: &World) -> Result<Self, StartError> {
         let plugins: Vec<Arc<dyn Plugin>> =
             config.chain.iter().map(|setup| setup.start(world)).collect::<Result<_, _>>()?;
+        plugins.iter().try_for_each(|plugin| plugin.started(&plugins))?;
         Ok(Self {
             quick: quick_order(&plugins),
             bounds: plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds()).collect(),

@@ -81,8 +81,21 @@ pub trait Plugin: Send + Sync + 'static {
     /// What it knows about a query, as `plugin/label` and value, for logs and expressions.
     fn metadata(&self, _query: &Query, _add: &mut dyn FnMut(&'static str, String)) {}
 
-    /// The search path of a client, if it knows it. The first that is `Some` counts.
-    fn search_path(&self, _client: IpAddr) -> Option<Vec<Name>> {
+    /// Called once, when all plugins of the block have been started: it may look for those it works with.
+    ///
+    /// # Errors
+    /// When one is not what it needs: the configuration is refused.
+    fn started(&self, _block: &[Arc<dyn Plugin>]) -> Result<(), StartError> {
+        Ok(())
+    }
+
+    /// The search path of a client that asks for a name, if it knows it: the domains in their order, without the root.
+    fn search_path(&self, _name: &Name, _client: IpAddr) -> Option<Vec<Name>> {
+        None
+    }
+
+    /// Whether it knows search paths: `None` of a plugin that never does, `Some(false)` where its options keep it from it.
+    fn walks_paths(&self) -> Option<bool> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
 mod any;
+pub mod autopath;
 mod cache;
 mod cancel;
 mod chaos;
@@ -111,7 +112,7 @@ pub const TABLE: &[Entry] = &[
         ),
     },
     Entry { name: "rewrite", how: Refused(MISSING) },
-    Entry { name: "autopath", how: Refused(MISSING) },
+    Entry { name: "autopath", how: Chain(autopath::setup) },
     Entry { name: "acl", how: Refused(MISSING) },
     Entry { name: "cache", how: Chain(cache::setup) },
     Entry { name: "header", how: Chain(header::setup) },

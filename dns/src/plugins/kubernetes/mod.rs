@@ -8,7 +8,10 @@ mod directive;
 mod metadata;
 mod serve;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use hickory_proto::rr::Name;
 
@@ -18,8 +21,12 @@ pub use serve::Kubernetes;
 
 use crate::{
     plugin::{Note, Plugin, Setup, StartError, World},
-    zone::ZoneConfig,
+    plugins::autopath,
+    zone::{Pods, ZoneConfig},
 };
+
+/// Where the node's search path is.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The directive.
 #[derive(Clone, Debug)]
@@ -57,7 +64,13 @@ impl Setup for KubernetesConfig {
     }
 
     fn start(&self, world: &World) -> Result<Arc<dyn Plugin>, StartError> {
-        Ok(Arc::new(Kubernetes::new(world.clusters.zone(self)?, self.fallthrough.clone())))
+        let zone = world.clusters.zone(self)?;
+        // A pod's search path ends with its node's, which is ours too.
+        let search = match self.zone.pods {
+            Pods::Verified => autopath::search_path(Path::new(RESOLV_CONF)).unwrap_or_default(),
+            Pods::Disabled | Pods::Insecure => Vec::new(),
+        };
+        Ok(Arc::new(Kubernetes::new(zone, self.fallthrough.clone(), search)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The zone as a step of a chain.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use hickory_proto::{
@@ -12,7 +12,7 @@ use crate::{
     answer::{self, Resolution, Resolved},
     plugin::{Next, Plugin, Query, Quick, Quickly, Reply},
     plugins::transfer::is_up_to_date,
-    zone::Zone,
+    zone::{Pods, Zone},
 };
 
 const NAME: &str = "kubernetes";
@@ -21,12 +21,15 @@ const NAME: &str = "kubernetes";
 pub struct Kubernetes {
     pub(super) zone: Arc<Zone>,
     fallthrough: Vec<Name>,
+    /// What the search paths of pods end with.
+    search: Vec<Name>,
 }
 
 impl Kubernetes {
-    /// A step that answers from this zone, and passes on names in `fallthrough` that are not there.
-    pub fn new(zone: Arc<Zone>, fallthrough: Vec<Name>) -> Self {
-        Self { zone, fallthrough }
+    /// A step that answers from this zone, and passes on names in `fallthrough` that are not there. `search` is what the
+    /// search paths of pods end with.
+    pub fn new(zone: Arc<Zone>, fallthrough: Vec<Name>, search: Vec<Name>) -> Self {
+        Self { zone, fallthrough, search }
     }
 
     /// Whether this answer is the next plugin's to give: the zone has nothing there, at most names below.
@@ -95,6 +98,22 @@ impl Plugin for Kubernetes {
 
     fn metadata(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
         self.describe_query(query, add);
+    }
+
+    fn search_path(&self, name: &Name, client: IpAddr) -> Option<Vec<Name>> {
+        let zones = self.zone.config().zones.iter().filter(|zone| zone.zone_of(name));
+        let zone = zones.max_by_key(|zone| zone.num_labels())?;
+        let pod = self.zone.client(client)?;
+        let below =
+            |labels: &[&[u8]]| Name::from_labels(labels.iter().copied()).ok()?.append_domain(zone).ok();
+        let namespace = pod.meta.key.namespace.as_str().as_bytes();
+        let mut search = vec![below(&[namespace, b"svc"])?, below(&[b"svc"])?, zone.clone()];
+        search.extend(self.search.iter().cloned());
+        Some(search)
+    }
+
+    fn walks_paths(&self) -> Option<bool> {
+        Some(self.zone.config().pods == Pods::Verified)
     }
 
     fn transfer(&self, zone: &Name, unless: Option<u32>) -> Option<Vec<Record>> {
