@@ -17,10 +17,13 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{CLASS_IN, Edns, Question, Request, Transport, write_reply},
+    answer::{CLASS_IN, Edns, Question, Request, Transport, UDP_PAYLOAD, write_reply},
     block::{Block, Config, Route, Router},
     corefile::{Corefile, Files},
-    plugin::{Changes, Clusters, Internal, Meters, Next, Plugin, Query, Quick, Reply, StartError, World},
+    plugin::{
+        Changes, Clusters, Internal, Meters, Next, Plugin, Query, Quick, Quickly, Reply, StartError,
+        TtlBounds, World,
+    },
     plugins::kubernetes::KubernetesConfig,
     server::Peer,
     zone::{Zone, ZoneConfig},
@@ -243,6 +246,21 @@ pub(crate) fn quickly(router: &Router, query: &Query) -> Option<Vec<u8>> {
     };
     let mut out = Vec::new();
     block.quick(&question, &mut out).map(|_| out)
+}
+
+/// Whether a plugin passes a question on at once.
+pub(crate) fn passes(plugin: &Arc<dyn Plugin>, query: &Query) -> bool {
+    let question = Quick {
+        request: &query.request,
+        peer: &query.peer,
+        server: &query.server,
+        started: query.started,
+        size: query.size,
+        rotation: 0,
+        bounds: TtlBounds::default(),
+        payload: UDP_PAYLOAD,
+    };
+    matches!(plugin.quick(&question, &mut Vec::new()), Quickly::Pass)
 }
 
 /// What the slow way says to a question, on the wire.

@@ -19,6 +19,7 @@ pub(crate) mod metadata;
 mod minimal;
 mod nsid;
 pub(crate) mod reading;
+mod rewrite;
 pub mod settings;
 pub mod transfer;
 mod whoami;
@@ -111,7 +112,7 @@ pub const TABLE: &[Entry] = &[
             "tsig is not supported, and without it unsigned requests would be let in: use `acl` for who may transfer, or `tls` with client certificates",
         ),
     },
-    Entry { name: "rewrite", how: Refused(MISSING) },
+    Entry { name: "rewrite", how: Chain(rewrite::setup) },
     Entry { name: "autopath", how: Chain(autopath::setup) },
     Entry { name: "acl", how: Refused(MISSING) },
     Entry { name: "cache", how: Chain(cache::setup) },
