@@ -2,13 +2,12 @@
 
 use std::{
     fmt::{self, Write as _},
-    io::Read as _,
     path::Path,
 };
 
 use callsign_dns::{
     block::{BlockConfig, Config, Verdict},
-    corefile::{Corefile, Files as _, FilesOnDisk, Warning, read_error},
+    corefile::{Corefile, Files as _, FilesOnDisk, Warning, read_error, read_text},
 };
 use serde::Serialize;
 
@@ -17,9 +16,6 @@ use crate::{
     exit::Exit,
     log::say,
 };
-
-/// What is read of the standard input, bytes at most.
-const LONGEST: u64 = 16 << 20;
 
 /// Does what the command says.
 ///
@@ -53,9 +49,8 @@ fn read(file: &Path) -> Result<(String, String), Exit> {
         let text = text.map_err(|error| Exit::configuration(anyhow::anyhow!(read_error(file, &error))))?;
         return Ok((file.display().to_string(), text));
     }
-    let mut text = String::new();
-    let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
-    read.map_err(|error| Exit::configuration(anyhow::anyhow!("stdin: {error}")))?;
+    let text = read_text(std::io::stdin());
+    let text = text.map_err(|error| Exit::configuration(anyhow::anyhow!("stdin: {error}")))?;
     Ok(("stdin".to_owned(), text))
 }
 

@@ -1,10 +1,10 @@
 //! Where the configuration comes from, and what it says now.
 
-use std::{io::Read as _, path::PathBuf};
+use std::path::PathBuf;
 
 use callsign_dns::{
     block::Config,
-    corefile::{Corefile, Files, FilesOnDisk, read_error},
+    corefile::{Corefile, Files, FilesOnDisk, read_error, read_text},
 };
 
 use super::Flags;
@@ -14,8 +14,6 @@ use crate::exit::Exit;
 const DEFAULT: &str = "Corefile";
 /// What is served where there is none (`coredns` `core/dnsserver/register.go`).
 const BUILT_IN: &str = ".:{port} {\nwhoami\nlog\n}\n";
-/// More than any file has, bytes.
-const LONGEST: u64 = 16 << 20;
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -26,8 +24,8 @@ pub(super) struct Source {
 
 #[derive(Clone, Debug)]
 enum Text {
-    /// A file, read again each time.
-    File(PathBuf),
+    /// A file, read again each time, and what CoreDNS calls its loader.
+    File(PathBuf, &'static str),
     /// What was read at the start, and its name.
     Fixed(&'static str, String),
 }
@@ -48,15 +46,14 @@ impl Source {
     pub(super) fn of(flags: &Flags) -> Result<Self, Exit> {
         let text = match &flags.conf {
             Some(path) if path.as_os_str() == "stdin" => {
-                let mut text = String::new();
-                let read = std::io::stdin().take(LONGEST).read_to_string(&mut text);
-                read.map_err(|error| {
+                let text = read_text(std::io::stdin());
+                let text = text.map_err(|error| {
                     Exit::configuration(anyhow::anyhow!("loading Caddyfile via flag: stdin: {error}"))
                 })?;
                 Text::Fixed("stdin", text)
             }
-            Some(path) => Text::File(path.clone()),
-            None if PathBuf::from(DEFAULT).exists() => Text::File(DEFAULT.into()),
+            Some(path) => Text::File(path.clone(), "flag"),
+            None if PathBuf::from(DEFAULT).exists() => Text::File(DEFAULT.into(), "default"),
             None => Text::Fixed(DEFAULT, BUILT_IN.replace("{port}", &flags.port.to_string())),
         };
         Ok(Self { text, port: flags.port })
@@ -68,10 +65,11 @@ impl Source {
     /// When it cannot be read or is wrong; the message names file and line.
     pub(super) fn read(&self) -> Result<Read, String> {
         let (name, text) = match &self.text {
-            Text::File(path) => {
+            Text::File(path, loader) => {
                 let text = FilesOnDisk.read(path);
-                let text = text
-                    .map_err(|error| format!("loading Caddyfile via flag: {}", read_error(path, &error)))?;
+                let text = text.map_err(|error| {
+                    format!("loading Caddyfile via {loader}: {}", read_error(path, &error))
+                })?;
                 (path.display().to_string(), text)
             }
             Text::Fixed(name, text) => ((*name).to_owned(), text.clone()),

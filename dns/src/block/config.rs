@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use hickory_proto::rr::Name;
+use indexmap::IndexSet;
 
 use super::{key, overlap, view::View};
 use crate::{
@@ -247,13 +248,8 @@ impl BlockConfig {
 
     /// Its zones, each once, in the order of its keys.
     pub fn zones(&self) -> Vec<Name> {
-        let mut zones: Vec<Name> = Vec::new();
-        for key in &self.keys {
-            if !zones.contains(&key.zone) {
-                zones.push(key.zone.clone());
-            }
-        }
-        zones
+        let zones: IndexSet<&Name> = self.keys.iter().map(|key| &key.zone).collect();
+        zones.into_iter().cloned().collect()
     }
 }
 

@@ -21,14 +21,7 @@ impl Files for FilesOnDisk {
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let mut bytes = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LONGEST {
-            return Err(io::Error::other(format!("longer than {LONGEST} bytes")));
-        }
-        // What is no UTF-8 is as strange to Go, which goes on with a placeholder.
-        Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
+        read_text(file)
     }
 
     fn glob(&self, pattern: &Path) -> io::Result<Vec<PathBuf>> {
@@ -54,6 +47,21 @@ impl Files for FilesOnDisk {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
+}
+
+/// All that can be read, as text: the whole of a Corefile.
+///
+/// # Errors
+/// When it cannot be read, or is too long.
+pub fn read_text(from: impl io::Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("longer than {LONGEST} bytes")));
+    }
+    // What is no UTF-8 is as strange to Go, which goes on with a placeholder.
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ pub(super) enum Kind {
     Import,
 }
 
-/// The words of a text, and where the quote begins that its end leaves open.
-pub(super) fn words(file: &Arc<str>, text: &str) -> (Vec<Word>, Option<Position>) {
+/// The words of a text, not many more than `most`, and where the quote begins that its end leaves open.
+pub(super) fn words(file: &Arc<str>, text: &str, most: usize) -> (Vec<Word>, Option<Position>) {
     let mut lexer = Lexer {
         file,
         rest: text.strip_prefix('\u{feff}').unwrap_or(text).chars(),
@@ -41,7 +41,7 @@ pub(super) fn words(file: &Arc<str>, text: &str) -> (Vec<Word>, Option<Position>
         words: Vec::new(),
         unclosed: None,
     };
-    while lexer.word() {}
+    while lexer.words.len() <= most && lexer.word() {}
     (lexer.words, lexer.unclosed)
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn lexed(text: &str) -> Vec<(String, u32, bool)> {
-        let (words, _) = words(&"Corefile".into(), text);
+        let (words, _) = words(&"Corefile".into(), text, 100);
         words.into_iter().map(|word| (word.token.text, word.token.at.line, word.starts_line)).collect()
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn open_quotes_are_told() {
-        let (words, unclosed) = words(&"f".into(), "a\n\"b\nc");
+        let (words, unclosed) = words(&"f".into(), "a\n\"b\nc", 100);
         assert_eq!(words.len(), 2);
         assert_eq!(unclosed.unwrap().line, 2);
         assert_eq!(texts("a \""), ["a"]);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn quoted_words_are_plain() {
-        let (words, _) = words(&"f".into(), r#"{ } import "{" "}" "import" {x"#);
+        let (words, _) = words(&"f".into(), r#"{ } import "{" "}" "import" {x"#, 100);
         let kinds: Vec<Kind> = words.iter().map(|word| word.kind).collect();
         let plain = [Kind::Plain; 4];
         assert_eq!(kinds[..3], [Kind::Open, Kind::Close, Kind::Import]);

@@ -25,7 +25,7 @@ mod variables;
 
 use std::path::{Path, PathBuf};
 
-pub use disk::FilesOnDisk;
+pub use disk::{FilesOnDisk, read_text};
 pub use error::{Error, Warning};
 pub use go::read_error;
 pub use token::{Position, Token};

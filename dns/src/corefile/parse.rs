@@ -70,7 +70,7 @@ impl Parser<'_> {
             let message = "a server block without a key serves nothing".to_owned();
             self.stream.warnings.push(Warning { at: next.token.at, message });
         }
-        let directives = self.directives(braces)?;
+        let directives = self.directives(&keys, braces)?;
         Ok(self.finish(keys, directives))
     }
 
@@ -134,7 +134,7 @@ impl Parser<'_> {
     }
 
     /// The directives of a block, and the brace behind them.
-    fn directives(&mut self, braces: bool) -> Result<Vec<Directive>, Error> {
+    fn directives(&mut self, keys: &[Token], braces: bool) -> Result<Vec<Directive>, Error> {
         let mut directives = Vec::new();
         loop {
             let Some(word) = self.stream.peek() else {
@@ -149,7 +149,14 @@ impl Parser<'_> {
                     return Ok(directives);
                 }
                 Kind::Close => {
-                    return Err(word.token.error("Unexpected '}' because no matching opening brace"));
+                    let mut error = word.token.error("Unexpected '}' because no matching opening brace");
+                    if let Some(key) = keys.last().filter(|key| key.text.ends_with('{')) {
+                        error.message.push_str(&format!(
+                            " (at {} a space is missing before the '{{' of '{}')",
+                            key.at, key.text
+                        ));
+                    }
+                    return Err(error);
                 }
                 Kind::Open => return Err(lone_brace(&word.token)),
                 Kind::Import => self.stream.import()?,
@@ -174,7 +181,7 @@ impl Parser<'_> {
     fn directive(&mut self, depth: usize) -> Result<Directive, Error> {
         let Word { token: raw, .. } = self.stream.take_raw()?;
         let mut name = raw.clone();
-        self.stream.replace(&mut name);
+        self.stream.replace(&mut name)?;
         if depth == 0 {
             // The name itself is counted as it was written.
             self.digest.directive(&name.text);

@@ -5,6 +5,7 @@
 //! nothing imports itself, imports and words are counted, and a file is read once however often it is imported.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,7 @@ use super::{
     Error, Files, Position, Sources, Token, Warning,
     go::read_error,
     lexer::{Kind, Word, words},
-    variables::replace,
+    variables::{LONGEST, replace},
 };
 
 /// How often snippets may be imported (`coredns/caddy`).
@@ -22,9 +23,9 @@ const SNIPPETS: usize = 10_000;
 /// How often files may be imported (`coredns/caddy`).
 const FILES: usize = 100_000;
 /// How many words a configuration may have when all is imported.
-const WORDS: usize = 2_000_000;
-/// How long all files may be together, bytes.
-const BYTES: usize = 64 << 20;
+const WORDS: usize = 1_000_000;
+/// How long all imported files may be together, bytes.
+const BYTES: usize = 16 << 20;
 
 /// What is being read.
 pub(super) struct Stream<'a> {
@@ -40,6 +41,8 @@ pub(super) struct Stream<'a> {
     unclosed: Option<Position>,
     folders: BTreeSet<PathBuf>,
     taken: usize,
+    /// Words and bytes of imported files.
+    lexed: usize,
     bytes: usize,
     snippet_imports: usize,
     file_imports: usize,
@@ -65,7 +68,7 @@ enum Origin {
 impl<'a> Stream<'a> {
     pub(super) fn new(name: &str, text: &str, files: &'a dyn Files) -> Self {
         let main: Arc<str> = name.into();
-        let (lexed, unclosed) = words(&main, text);
+        let (lexed, unclosed) = words(&main, text, WORDS);
         Self {
             files,
             main,
@@ -76,7 +79,8 @@ impl<'a> Stream<'a> {
             unclosed,
             folders: BTreeSet::new(),
             taken: 0,
-            bytes: text.len(),
+            lexed: 0,
+            bytes: 0,
             snippet_imports: 0,
             file_imports: 0,
             warnings: Vec::new(),
@@ -122,15 +126,21 @@ impl<'a> Stream<'a> {
     /// When there is none, or there have been too many.
     pub(super) fn take(&mut self) -> Result<Word, Error> {
         let mut word = self.take_raw()?;
-        self.replace(&mut word.token);
+        self.replace(&mut word.token)?;
         Ok(word)
     }
 
     /// Replaces the variables of a word.
-    pub(super) fn replace(&self, token: &mut Token) {
-        if let std::borrow::Cow::Owned(text) = replace(&token.text, self.files) {
-            token.text = text;
+    ///
+    /// # Errors
+    /// When it becomes too long.
+    pub(super) fn replace(&self, token: &mut Token) -> Result<(), Error> {
+        match replace(&token.text, self.files) {
+            Some(Cow::Owned(text)) => token.text = text,
+            Some(Cow::Borrowed(_)) => {}
+            None => return Err(token.error(format!("a word of more than {LONGEST} bytes"))),
         }
+        Ok(())
     }
 
     /// Whether the last word that was taken is a closing brace.
@@ -194,7 +204,8 @@ impl<'a> Stream<'a> {
                 break;
             }
             let target = body.last().filter(|last| last.kind == Kind::Import && last.starts_line);
-            if target.is_some() && replace(&word.token.text, self.files) == name {
+            if target.is_some() && replace(&word.token.text, self.files).is_some_and(|target| target == name)
+            {
                 return Err(word.token.error(too_deep("snippet", SNIPPETS)));
             }
             body.push(word);
@@ -306,7 +317,11 @@ impl<'a> Stream<'a> {
         if self.bytes > BYTES {
             return Err(pattern.error(format!("a configuration of more than {BYTES} bytes")));
         }
-        let (words, unclosed) = words(&path.to_string_lossy().into(), &text);
+        let (words, unclosed) = words(&path.to_string_lossy().into(), &text, WORDS);
+        self.lexed += words.len();
+        if self.lexed > WORDS {
+            return Err(pattern.error(format!("a configuration of more than {WORDS} words")));
+        }
         self.unclosed = unclosed.or_else(|| self.unclosed.take());
         let words: Arc<[Word]> = words.into();
         self.read.insert(path.to_path_buf(), Arc::clone(&words));

@@ -7,8 +7,12 @@ use std::borrow::Cow;
 
 use super::Files;
 
-/// The text with its variables replaced; by nothing where there is none of the name. Takes time in proportion to the text.
-pub(super) fn replace<'a>(text: &'a str, files: &dyn Files) -> Cow<'a, str> {
+/// How long a word may become, bytes.
+pub(super) const LONGEST: usize = 1 << 20;
+
+/// The text with its variables replaced, by nothing where there is none of the name; `None` where that is too long. Takes time
+/// in proportion to the text.
+pub(super) fn replace<'a>(text: &'a str, files: &dyn Files) -> Option<Cow<'a, str>> {
     let mut out = String::new();
     let mut done = 0;
     let mut from = 0;
@@ -35,12 +39,15 @@ pub(super) fn replace<'a>(text: &'a str, files: &dyn Files) -> Cow<'a, str> {
         out.push_str(&files.variable(name).unwrap_or_default());
         from += 1 + name.len() + end.len();
         done = from;
+        if out.len() > LONGEST {
+            return None;
+        }
     }
     if done == 0 {
-        return Cow::Borrowed(text);
+        return Some(Cow::Borrowed(text));
     }
     out.push_str(text.get(done..).unwrap_or_default());
-    Cow::Owned(out)
+    Some(Cow::Owned(out))
 }
 
 #[cfg(test)]
@@ -66,7 +73,10 @@ mod tests {
             ("{$}{$A}", "{$}x y"),
             ("{{ .Name }}", "{{ .Name }}"),
         ] {
-            assert_eq!(replace(text, &files), want, "{text}");
+            assert_eq!(replace(text, &files).unwrap(), want, "{text}");
         }
+        let files = Memory::default().set("A", &"x".repeat(1000));
+        assert_eq!(replace(&"{$A}".repeat(1000), &files).unwrap().len(), 1_000_000);
+        assert!(replace(&"{$A}".repeat(1100), &files).is_none());
     }
 }

@@ -114,6 +114,11 @@ fn what_is_wrong_is_said_as_coredns_says_it() {
             ". {\n a {\n {\n }\n}\n}",
             "Corefile:3 - Error during parsing: Unexpected '{': a block opens on the line of its directive",
         ),
+        (
+            ".:53{\n log\n}",
+            "Corefile:3 - Error during parsing: Unexpected '}' because no matching opening brace (at Corefile:1 a space is \
+             missing before the '{' of '.:53{')",
+        ),
         ("(a)\nlog", "Corefile:2 - Syntax error: Unexpected token 'log', expecting '{'"),
         ("(a)", "Corefile:1 - Syntax error: Unexpected token '(a)', expecting '{'"),
         ("(a) {\n b {\n}\n", "Corefile:3 - Syntax error: Unexpected token '}', expecting '}'"),
@@ -279,7 +284,11 @@ fn imports_and_words_are_counted() {
     let long = "log\n".repeat(3000);
     let files = Memory::default().file("/f", &long);
     let bomb = error_with(&format!(". {{\n{}}}", "import /f\n".repeat(1000)), &files);
-    assert!(bomb.ends_with("a configuration of more than 2000000 words"), "{bomb}");
+    assert!(bomb.ends_with("a configuration of more than 1000000 words"), "{bomb}");
+    let long = error(&"a ".repeat(1_000_001));
+    assert_eq!(long, "Corefile:1 - Error during parsing: a configuration of more than 1000000 words");
+    let halves = Memory::default().file("/1", &"a\n".repeat(500_001)).file("/2", &"a\n".repeat(500_001));
+    assert!(error_with(". {\n import /*\n}", &halves).ends_with("more than 1000000 words"));
     let deep = format!(". {{\n{}{}}}", "a {\n".repeat(100_000), "}\n".repeat(100_000));
     assert!(error(&deep).ends_with("braces within more than 32 braces"));
     let fine = format!(". {{\n{}x\n{}}}", "a {\n".repeat(32), "}\n".repeat(32));
