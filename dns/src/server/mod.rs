@@ -14,6 +14,8 @@
 //! takes too long.
 
 mod front;
+mod https;
+mod knobs;
 mod metrics;
 mod service;
 mod tcp;
@@ -25,6 +27,7 @@ use std::{
     future::Future,
     io,
     net::{Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -38,7 +41,8 @@ pub use metrics::{Metrics, Tallies};
 pub use service::{LoadError, Loaded, Service, Settings};
 pub use tls::{ClientAuth, TlsFiles};
 
-use crate::answer::Transport;
+use self::knobs::Knobs;
+use crate::{answer::Transport, block::Scheme};
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
@@ -96,6 +100,12 @@ pub struct Limits {
     pub tcp_idle: Duration,
     /// How long an answer may take to be accepted by the client.
     pub tcp_write: Duration,
+    /// How long a request may take from its first byte to its last.
+    pub tcp_read: Duration,
+    /// How long the handshake of TLS may take.
+    pub tls_handshake: Duration,
+    /// How many requests of a connection are answered before it is ended; `None` for any number.
+    pub tcp_queries: Option<NonZeroUsize>,
     /// The largest request over TCP.
     pub tcp_request: usize,
     /// Requests of one connection that may wait for their answers at once.
@@ -112,6 +122,9 @@ impl Default for Limits {
             tcp_connections_per_client: 256,
             tcp_idle: Duration::from_secs(10),
             tcp_write: Duration::from_secs(5),
+            tcp_read: Duration::from_secs(5),
+            tls_handshake: Duration::from_secs(5),
+            tcp_queries: None,
             tcp_request: 16 << 10,
             tcp_waiting: 16,
             grace: Duration::from_secs(2),
@@ -123,7 +136,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Server<H> {
     handler: Arc<H>,
-    limits: Arc<Limits>,
+    knobs: Arc<Knobs>,
     udp: Vec<udp::Socket>,
     tcp: Vec<tokio::net::TcpListener>,
     addresses: Vec<SocketAddr>,
@@ -138,13 +151,13 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When a socket cannot be bound; the message names the address and the protocol, the kind is the system's.
     pub fn bind(addresses: &[SocketAddr], handler: Arc<H>, limits: Limits) -> io::Result<Self> {
-        let mut server = Self {
-            handler,
-            limits: Arc::new(limits),
-            udp: Vec::new(),
-            tcp: Vec::new(),
-            addresses: Vec::new(),
-        };
+        Self::bind_as(Arc::new(Knobs::plain(limits)), addresses, handler, false)
+    }
+
+    /// Binds what the knobs say: UDP and TCP, or TCP alone. With `ours` the ports may be ones of this process, whose
+    /// listeners are about to go.
+    fn bind_as(knobs: Arc<Knobs>, addresses: &[SocketAddr], handler: Arc<H>, ours: bool) -> io::Result<Self> {
+        let mut server = Self { handler, knobs, udp: Vec::new(), tcp: Vec::new(), addresses: Vec::new() };
         for address in addresses {
             if *address == SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()))
                 && addresses.len() > 1
@@ -153,7 +166,12 @@ impl<H: Handler> Server<H> {
                 tracing::warn!(%address, "not listened on: this machine has no IPv6");
                 continue;
             }
-            let (listener, sockets) = bind_both(*address, server.limits.udp_sockets)?;
+            let (listener, sockets) = if server.knobs.scheme == Scheme::Dns {
+                bind_both(*address, server.knobs.limits.load().udp_sockets, ours)?
+            } else {
+                let listener = tcp::bind(*address, ours).map_err(|error| named(error, *address, "TCP"))?;
+                (listener, Vec::new())
+            };
             server.addresses.push(listener.local_addr()?);
             server.tcp.push(listener);
             server.udp.extend(sockets);
@@ -179,11 +197,11 @@ impl<H: Handler> Server<H> {
             let serving = udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone(), stop.clone());
             tasks.spawn(serving);
         }
-        let gate = Arc::new(tcp::Gate::new(&self.limits));
+        let gate = Arc::new(tcp::Gate::default());
         for listener in self.tcp {
             let connections = tcp::Connections {
                 handler: Arc::clone(&self.handler),
-                limits: Arc::clone(&self.limits),
+                knobs: Arc::clone(&self.knobs),
                 gate: Arc::clone(&gate),
                 worker: tcp_worker,
                 tasks: tasks.clone(),
@@ -193,7 +211,8 @@ impl<H: Handler> Server<H> {
         }
         stop.cancelled().await;
         tasks.close();
-        if tokio::time::timeout(self.limits.grace, tasks.wait()).await.is_err() {
+        let grace = self.knobs.limits.load().grace;
+        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
             tracing::debug!(left = tasks.len(), "connections were cut");
         }
     }
@@ -216,12 +235,16 @@ fn has_ipv6() -> bool {
 /// How often a free port of one protocol may turn out to be taken in the other.
 const PORT_ATTEMPTS: usize = 16;
 
-fn bind_both(address: SocketAddr, sockets: usize) -> io::Result<(tokio::net::TcpListener, Vec<udp::Socket>)> {
+fn bind_both(
+    address: SocketAddr,
+    sockets: usize,
+    ours: bool,
+) -> io::Result<(tokio::net::TcpListener, Vec<udp::Socket>)> {
     let mut attempt = 0;
     loop {
-        let listener = tcp::bind(address).map_err(|error| named(error, address, "TCP"))?;
+        let listener = tcp::bind(address, ours).map_err(|error| named(error, address, "TCP"))?;
         let bound = listener.local_addr()?;
-        match udp::bind(bound, sockets) {
+        match udp::bind(bound, sockets, ours) {
             Ok(sockets) => return Ok((listener, sockets)),
             Err(error)
                 if address.port() == 0

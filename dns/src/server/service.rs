@@ -18,13 +18,14 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
 use tokio::{runtime::Handle, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Front, Limits, Server, Shared};
+use super::{Front, Limits, Server, Shared, knobs::Knobs, tls};
 use crate::{
-    block::{Block, BlockConfig, BlockKey, Config, Route, Router, Scheme},
+    block::{Block, BlockConfig, BlockKey, Config, Route, Router, Scheme, Timeouts},
     plugin::{Changes, Clusters, Meters, StartError, World},
 };
 
@@ -82,8 +83,23 @@ struct Listen {
     port: u16,
 }
 
+/// How a listener is to speak.
+struct Manner {
+    limits: Limits,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// A listener that is not served yet.
+struct Bound {
+    listen: Listen,
+    front: Arc<Front>,
+    knobs: Arc<Knobs>,
+    server: Server<Front>,
+}
+
 struct Running {
     front: Arc<Front>,
+    knobs: Arc<Knobs>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -112,29 +128,44 @@ impl Service {
         let undo = stop.clone().drop_guard();
         let blocks = config.blocks.iter().map(|block| self.start(block, &stop));
         let blocks: Vec<Arc<Block>> = blocks.collect::<Result<_, _>>()?;
-        let mut routers = self.routers(&config, &blocks);
+        let routers = self.routers(&config, &blocks);
+        let mut manners: BTreeMap<Listen, Manner> = BTreeMap::new();
+        for listen in routers.keys() {
+            manners.insert(*listen, self.manner(*listen, &config)?);
+        }
+        // A listener goes on unless it needs another number of sockets.
+        let goes_on = |listen: &Listen, manner: &Manner| {
+            let old = listeners.get(listen).map(|running| running.knobs.limits.load().udp_sockets);
+            old.is_some_and(|old| old == manner.limits.udp_sockets || listen.scheme != Scheme::Dns)
+        };
         let mut fresh = Vec::new();
         for (listen, router) in &routers {
-            if !listeners.contains_key(listen) {
-                let front = Arc::new(Front::new(Arc::clone(router), Arc::clone(&self.shared)));
-                let block =
-                    config.blocks.iter().find(|block| listens(block).any(|(other, _)| other == *listen));
-                fresh.push((*listen, self.bind(*listen, block, &front)?, front));
+            let Some(manner) = manners.remove(listen) else { continue };
+            if goes_on(listen, &manner) {
+                manners.insert(*listen, manner);
+                continue;
             }
+            let front = Arc::new(Front::new(Arc::clone(router), Arc::clone(&self.shared)));
+            let ours = listen.port != 0 && listeners.keys().any(|other| other.port == listen.port);
+            fresh.push(self.bind(*listen, manner, &front, ours)?);
         }
+        // From here on nothing fails.
         self.enable(&routers);
-        for (listen, running) in listeners.iter() {
-            match routers.remove(listen) {
-                Some(router) => running.front.replace(router),
-                None => running.stop.cancel(),
-            }
-        }
-        listeners.retain(|_, running| !running.stop.is_cancelled());
-        for (listen, server, front) in fresh {
+        listeners.retain(|listen, running| {
+            let (Some(router), Some(manner)) = (routers.get(listen), manners.remove(listen)) else {
+                running.stop.cancel();
+                return false;
+            };
+            running.front.replace(Arc::clone(router));
+            running.knobs.limits.store(Arc::new(manner.limits));
+            running.knobs.tls.store(manner.tls);
+            true
+        });
+        for Bound { listen, front, knobs, server } in fresh {
             let stop = self.stop.child_token();
             let addresses = server.local_addrs().to_vec();
             let task = self.settings.runtime.spawn(server.run(stop.clone()));
-            listeners.insert(listen, Running { front, addresses, stop, task });
+            listeners.insert(listen, Running { front, knobs, addresses, stop, task });
         }
         undo.disarm();
         let used: Vec<_> = (blocks.iter().flat_map(|block| &block.plugins))
@@ -252,24 +283,44 @@ impl Service {
         self.shared.tallies.enable(served);
     }
 
-    fn bind(
-        &self,
-        listen: Listen,
-        block: Option<&BlockConfig>,
-        front: &Arc<Front>,
-    ) -> io::Result<Server<Front>> {
+    /// How a listener is to speak: its scheme, the limits and the certificate of the first block that has some.
+    fn manner(&self, listen: Listen, config: &Config) -> Result<Manner, StartError> {
         let mut limits = self.settings.limits.clone();
-        if let Some(block) = block {
-            limits.udp_sockets = block.sockets.unwrap_or(limits.udp_sockets);
-            limits.tcp_idle = block.timeouts.idle.or(block.timeouts.read).unwrap_or(limits.tcp_idle);
-            limits.tcp_write = block.timeouts.write.unwrap_or(limits.tcp_write);
+        let on = |block: &&BlockConfig| listens(block).any(|(other, _)| other == listen);
+        let blocks: Vec<&BlockConfig> = config.blocks.iter().filter(on).collect();
+        limits.udp_sockets = blocks.iter().find_map(|block| block.sockets).unwrap_or(limits.udp_sockets);
+        if let Some(timeouts) =
+            blocks.iter().map(|block| block.timeouts).find(|some| *some != Timeouts::default())
+        {
+            limits.tcp_read = timeouts.read.unwrap_or(limits.tcp_read);
+            limits.tcp_idle = timeouts.idle.unwrap_or(limits.tcp_idle);
+            limits.tcp_write = timeouts.write.unwrap_or(limits.tcp_write);
+            limits.tcp_queries = timeouts.queries;
         }
-        match listen.scheme {
-            Scheme::Dns => Server::bind(&listen.addresses(), Arc::clone(front), limits),
-            Scheme::Tls | Scheme::Https => {
-                Err(io::Error::other(format!("{}: this transport is not served", listen.label())))
+        if listen.scheme == Scheme::Https {
+            let most = blocks.iter().find_map(|block| block.https_connections).filter(|most| *most > 0);
+            limits.tcp_connections = most.unwrap_or(limits.tcp_connections);
+        }
+        let tls = match blocks.iter().find_map(|block| block.tls.as_ref()) {
+            Some(files) if listen.scheme != Scheme::Dns => {
+                let read = tls::config(files, listen.scheme);
+                Some(read.map_err(|error| StartError(format!("plugin/tls: {error}")))?)
             }
-        }
+            _ => None,
+        };
+        Ok(Manner { limits, tls })
+    }
+
+    /// Binds a listener. With `ours` the port may be one of this process, whose listener is about to go.
+    fn bind(&self, listen: Listen, manner: Manner, front: &Arc<Front>, ours: bool) -> io::Result<Bound> {
+        let knobs = Arc::new(Knobs {
+            scheme: listen.scheme,
+            limits: ArcSwap::from_pointee(manner.limits),
+            tls: ArcSwapOption::from(manner.tls),
+            https: self.shared.tallies.https(&listen.label().into()),
+        });
+        let server = Server::bind_as(Arc::clone(&knobs), &listen.addresses(), Arc::clone(front), ours)?;
+        Ok(Bound { listen, front: Arc::clone(front), knobs, server })
     }
 }
 

@@ -48,10 +48,12 @@ const KERNEL_BUFFER: usize = 1 << 20;
 const REQUEST: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Binds the sockets of one address.
-pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
-    // Sharing a port lets a second process of the same user in unnoticed: first see whether it is free.
-    drop(open(address, false)?);
+/// Binds the sockets of one address. With `ours` the port may be one of this process, whose sockets are about to go.
+pub(super) fn bind(address: SocketAddr, count: usize, ours: bool) -> io::Result<Vec<Socket>> {
+    if !ours {
+        // Sharing a port lets a second process of the same user in unnoticed: first see whether it is free.
+        drop(open(address, false)?);
+    }
     (0..count.max(1)).map(|_| Socket::new(open(address, true)?, address)).collect()
 }
 

@@ -47,7 +47,7 @@ pub(super) const SIZES: [f64; 14] =
 pub(super) const DURATIONS: usize = 16;
 
 /// HTTP's codes that DoH answers with.
-pub(super) const STATUSES: [u16; 8] = [200, 400, 404, 405, 413, 415, 500, 503];
+pub(super) const STATUSES: [u16; 8] = [200, 400, 404, 405, 408, 413, 415, 500];
 
 /// The upper bound of a bucket, seconds: a quarter of a millisecond, doubled each time.
 pub(super) fn duration_bound(bucket: usize) -> f64 {

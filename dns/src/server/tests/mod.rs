@@ -1,3 +1,5 @@
+mod secure;
+
 use std::net::Ipv4Addr;
 
 use futures::future::BoxFuture;
