@@ -21,7 +21,10 @@ const GAP: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When an option is unknown or has a value that makes no sense.
-pub fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error> {
+pub(in crate::plugins) fn setup(
+    block: &BlockConfig,
+    directives: &[&Directive],
+) -> Result<Vec<Box<dyn Setup>>, Error> {
     let config = read(block, once(directives)?)?;
     let lines = describe(&config);
     Ok(Prepared::new(lines, move |world| Ok(super::Cache::start(&config, world))).alone())

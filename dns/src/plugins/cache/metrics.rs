@@ -46,7 +46,6 @@ pub(super) struct Tally {
     pub(super) requests: Counter,
     pub(super) misses: Counter,
     pub(super) prefetches: Counter,
-    pub(super) drops: Counter,
     pub(super) stale: Counter,
     pub(super) success: HalfTally,
     pub(super) denial: HalfTally,
@@ -159,6 +158,8 @@ impl Metrics {
         };
         let (success, denial) = (half("success"), half("denial"));
         let cache = OfCache { server: server_text.clone(), zones: zones.clone(), view: view.clone() };
+        // Replies come matched to their questions, so that none is dropped here.
+        drop(self.drops.get_or_create(&cache));
         // A new cache has nothing.
         success.entries.set(0);
         denial.entries.set(0);
@@ -167,7 +168,6 @@ impl Metrics {
             requests: self.requests.get_or_create_owned(&cache),
             misses: self.misses.get_or_create_owned(&cache),
             prefetches: self.prefetches.get_or_create_owned(&cache),
-            drops: self.drops.get_or_create_owned(&cache),
             stale: self.stale.get_or_create_owned(&cache),
             success,
             denial,

@@ -30,7 +30,7 @@ mod store;
 
 use std::time::Duration;
 
-pub use directive::setup;
+pub(super) use directive::setup;
 use serve::Cache;
 
 use crate::{plugin::TtlBounds, plugins::reading::Zones};

@@ -114,8 +114,7 @@ impl Plugin for Cache {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         if !self.takes(&query.question.name) || is_clusters(query) {
-            let reply = next.serve(query);
-            return Box::pin(async move { reply.await });
+            return next.serve(query);
         }
         let core = &self.core;
         let view = query.block.view.as_ref().map_or("", |view| view.name());

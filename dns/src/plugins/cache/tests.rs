@@ -68,7 +68,7 @@ impl Bench {
         let corefile = crate::corefile::Corefile::parse("Corefile", &text, &testing::NoFiles).unwrap();
         let [block] = corefile.blocks.as_slice() else { panic!("{text}") };
         let config = testing::config(".:53").unwrap();
-        let config = super::directive::read(&config.blocks[0], &block.directives[0]).unwrap();
+        let config = directive::read(&config.blocks[0], &block.directives[0]).unwrap();
         let clock = Clock::default();
         let source = Arc::new(Source { asked: AtomicU32::new(0), reply: Mutex::new(answer(&[])) });
         plugins.push(Arc::new(Cache::new(&config, &world, clock.clone())));

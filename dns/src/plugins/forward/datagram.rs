@@ -43,12 +43,14 @@ pub(super) async fn exchange(
     let mut buffer = vec![0; REPLY];
     // However many datagrams there are to ignore, the end is the end.
     while Instant::now() < end {
-        let received = timeout_at(end, socket.recv(&mut buffer)).await;
-        let length = received
+        let received = timeout_at(end, socket.recv_from(&mut buffer)).await;
+        let (length, from) = received
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| failed("read", &error))?;
         let reply = buffer.get(..length).unwrap_or_default();
-        if question.is_answered_by(id, reply, case) {
+        // What came before the socket was connected may be anybody's.
+        let from_upstream = (from.ip(), from.port()) == (upstream.ip(), upstream.port());
+        if from_upstream && question.is_answered_by(id, reply, case) {
             buffer.truncate(length);
             return Ok(buffer);
         }

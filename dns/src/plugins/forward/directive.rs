@@ -25,7 +25,10 @@ const MOST_FAILURES: u32 = 2;
 ///
 /// # Errors
 /// When an option is unknown or has a value that makes no sense, or a file cannot be read.
-pub fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error> {
+pub(in crate::plugins) fn setup(
+    block: &BlockConfig,
+    directives: &[&Directive],
+) -> Result<Vec<Box<dyn Setup>>, Error> {
     let count = directives.len();
     let read = (1..).zip(directives).map(|(number, directive)| {
         let mut config = read(block, directive)?;

@@ -64,11 +64,6 @@ impl Flights {
         }
         exchange
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.table.lock().exchanges.len()
-    }
 }
 
 /// Takes the exchange from the table when it ends, or nobody waits for it.

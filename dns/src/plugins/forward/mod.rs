@@ -36,8 +36,8 @@ use std::{collections::HashSet, fmt, net::SocketAddr, sync::Arc};
 
 use hickory_proto::{op::ResponseCode, rr::Name};
 
-pub use directive::setup;
-pub use serve::Forward;
+pub(super) use directive::setup;
+use serve::Forward;
 
 use self::{
     stream::{Keeping, Security},
@@ -46,7 +46,7 @@ use self::{
 use crate::plugin::{Note, Plugin, Setup, StartError, World};
 
 /// The directive.
-pub struct ForwardConfig {
+struct ForwardConfig {
     /// The zone whose names are forwarded.
     from: Name,
     /// Whom to ask, in the order of the file.

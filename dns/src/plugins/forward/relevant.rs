@@ -123,3 +123,141 @@ fn target(record: &Record) -> Option<&Name> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{OpCode, ResponseCode};
+
+    use super::*;
+    use crate::testing::record;
+
+    /// What is kept of the three sections, as owners and types.
+    fn kept(name: &str, qtype: RecordType, sections: [&[&str]; 3]) -> [Vec<String>; 3] {
+        let name = Name::from_ascii(name).unwrap();
+        let question = Question { qtype, ..Question::probe(name, true) };
+        let mut message = Message::response(1, OpCode::Query);
+        message.metadata.response_code = ResponseCode::NoError;
+        let [answers, authorities, additionals] = sections.map(|texts| texts.iter().map(|text| read(text)));
+        (message.answers, message.authorities, message.additionals) =
+            (answers.collect(), authorities.collect(), additionals.collect());
+        keep_relevant(&question, &mut message);
+        [message.answers, message.authorities, message.additionals].map(|records| {
+            records.iter().map(|record| format!("{} {}", record.name, record.record_type())).collect()
+        })
+    }
+
+    /// A record; of `RRSIG` the data are a covered type and a signer.
+    fn read(text: &str) -> Record {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [owner, _, kind @ ("RRSIG" | "DNAME" | "NSEC"), data @ ..] = words.as_slice() else {
+            return record(text);
+        };
+        let mut bytes = vec![0];
+        if let [covered, signer] = data {
+            bytes.clear();
+            bytes.extend(u16::from(covered.parse::<RecordType>().unwrap()).to_be_bytes());
+            bytes.extend([0; SIGNER - 2]);
+            for label in &Name::from_ascii(signer).unwrap() {
+                bytes.push(label.len() as u8);
+                bytes.extend(label);
+            }
+            bytes.push(0);
+        }
+        let code = kind.parse().unwrap();
+        let data = RData::Unknown { code, rdata: rdata::NULL::with(bytes) };
+        Record::from_rdata(Name::from_ascii(owner).unwrap(), 60, data)
+    }
+
+    #[test]
+    fn answers_are_those_of_the_chain_of_names() {
+        let [answers, ..] = kept(
+            "www.example.org.",
+            RecordType::A,
+            [
+                &[
+                    "bank.example. 60 A 6.6.6.6",
+                    "www.example.org. 60 CNAME a.example.net.",
+                    "www.example.org. 60 RRSIG CNAME example.org.",
+                    "a.example.net. 60 CNAME b.example.net.",
+                    "B.example.net. 60 A 192.0.2.1",
+                    "b.example.net. 60 AAAA fd00::1",
+                    "c.example.net. 60 CNAME d.example.net.",
+                    "d.example.net. 60 A 6.6.6.6",
+                    "b.example.net. 60 TXT unasked",
+                ],
+                &[],
+                &[],
+            ],
+        );
+        assert_eq!(
+            answers,
+            ["www.example.org. CNAME", "www.example.org. RRSIG", "a.example.net. CNAME", "B.example.net. A",]
+        );
+        // Aliases in a circle end.
+        let circle: &[&str] = &["a.example. 60 CNAME b.example.", "b.example. 60 CNAME a.example."];
+        assert_eq!(kept("a.example.", RecordType::A, [circle, &[], &[]])[0].len(), 2);
+        // For the alias itself its target's records were not asked.
+        let both: &[&str] = &["a.example. 60 CNAME b.example.", "b.example. 60 A 192.0.2.1"];
+        assert_eq!(kept("a.example.", RecordType::CNAME, [both, &[], &[]])[0], ["a.example. CNAME"]);
+    }
+
+    #[test]
+    fn names_below_a_renamed_zone_keep_the_proof() {
+        let answers: &[&str] = &[
+            "old.example. 60 DNAME A new.example.",
+            "old.example. 60 RRSIG DNAME example.",
+            "a.old.example. 60 CNAME a.new.example.",
+            "a.new.example. 60 A 192.0.2.1",
+            "other.example. 60 DNAME A evil.example.",
+        ];
+        let [answers, ..] = kept("a.old.example.", RecordType::A, [answers, &[], &[]]);
+        assert_eq!(
+            answers,
+            ["old.example. DNAME", "old.example. RRSIG", "a.old.example. CNAME", "a.new.example. A"]
+        );
+    }
+
+    #[test]
+    fn authority_and_addresses_are_those_of_the_zones_above() {
+        let soa = "SOA ns.example. hostmaster.example. 1 7200 1800 86400 60";
+        let [_, authorities, additionals] = kept(
+            "a.example.org.",
+            RecordType::MX,
+            [
+                &["a.example.org. 60 MX 10 mail.example.net."],
+                &[
+                    &format!("example.org. 60 {soa}"),
+                    &format!("example.com. 60 {soa}"),
+                    "org. 60 NS ns.org.",
+                    "com. 60 NS ns.evil.example.",
+                    "z.example.org. 60 NSEC",
+                    "z.example.com. 60 NSEC",
+                    "z.example.org. 60 RRSIG NSEC example.org.",
+                    "a.example.org. 60 A 6.6.6.6",
+                ],
+                &[
+                    "mail.example.net. 60 A 192.0.2.1",
+                    "ns.org. 60 A 192.0.2.2",
+                    "bank.example. 60 A 6.6.6.6",
+                    "mail.example.net. 60 TXT no",
+                ],
+            ],
+        );
+        assert_eq!(
+            authorities,
+            ["example.org. SOA", "org. NS", "z.example.org. NSEC", "z.example.org. RRSIG"]
+        );
+        assert_eq!(additionals, ["mail.example.net. A", "ns.org. A"]);
+        // A wildcard's proof comes without SOA and NS: the signature says whose it is.
+        let [_, authorities, _] = kept(
+            "a.example.org.",
+            RecordType::A,
+            [
+                &["a.example.org. 60 A 192.0.2.1", "a.example.org. 60 RRSIG A example.org."],
+                &["z.example.org. 60 NSEC", "z.example.com. 60 NSEC"],
+                &[],
+            ],
+        );
+        assert_eq!(authorities, ["z.example.org. NSEC"]);
+    }
+}

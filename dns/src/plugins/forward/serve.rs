@@ -12,7 +12,7 @@ use std::{
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::Name,
+    rr::{Name, RecordType},
 };
 use tokio::{
     sync::Semaphore,
@@ -43,7 +43,7 @@ const ROUNDS: usize = 2;
 const EXCHANGES: usize = 4096;
 
 /// Forwards the names of a zone.
-pub struct Forward {
+pub(super) struct Forward {
     core: Arc<Core>,
     flights: Arc<Flights>,
     from: Name,
@@ -145,6 +145,10 @@ impl Plugin for Forward {
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         if !self.takes(&query.question.name) {
             return next.serve(query);
+        }
+        if matches!(query.question.qtype, RecordType::AXFR | RecordType::IXFR) {
+            // Of a transfer's many messages only the first would come through.
+            return Box::pin(std::future::ready(Reply::new(NAME, ResponseCode::Refused)));
         }
         let Some(place) = self.place() else {
             self.core.metrics.rejected.inc();
