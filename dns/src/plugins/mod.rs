@@ -11,6 +11,7 @@ pub mod file;
 mod forward;
 mod header;
 mod hosts;
+pub mod k8s_external;
 pub mod kubernetes;
 mod loadbalance;
 mod local;
@@ -144,7 +145,7 @@ pub const TABLE: &[Entry] = &[
             "clouddns is not supported: `forward` to 169.254.169.254, which answers for private zones",
         ),
     },
-    Entry { name: "k8s_external", how: Refused(MISSING) },
+    Entry { name: "k8s_external", how: Chain(k8s_external::setup) },
     Entry { name: "kubernetes", how: Chain(kubernetes::setup) },
     Entry { name: "file", how: Chain(file::setup) },
     Entry { name: "auto", how: Refused("auto is not supported: name each zone file with `file`") },

@@ -17,7 +17,7 @@ use super::{
     Node, Zone,
     config::{Pods, is_reverse},
     open::Open,
-    reverse::{Pointers, Range, read_v4, read_v6},
+    reverse::{Pointers, Range, read_labels},
     service::{Kind, ServiceNames},
 };
 
@@ -201,12 +201,7 @@ impl Zone {
                 _ => Place::Nothing,
             };
         }
-        let range = match labels {
-            [_, tree, rest @ ..] if tree.eq_ignore_ascii_case(b"ip6") => read_v6(rest.iter().copied()),
-            [_, _, rest @ ..] => read_v4(rest.iter().copied()),
-            _ => Range::Nothing,
-        };
-        match range {
+        match read_labels(labels) {
             Range::One(ip) => self.reverse.get(ip).map_or(Place::Nothing, Place::Reverse),
             Range::Many(first, last) if self.reverse.any(first, last) => Place::Empty,
             Range::Many(..) | Range::Nothing => Place::Nothing,
@@ -214,12 +209,12 @@ impl Zone {
     }
 
     /// Whether a namespace exists: there is a Namespace of this name, or (while its watch is behind) a Service in it.
-    fn has_namespace(&self, name: &str) -> bool {
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
         let by_services = self.config.namespace_labels.is_none();
         self.namespaces.get(name).is_some_and(|state| state.exposed || (by_services && state.services > 0))
     }
 
-    fn serves_name(&self, namespace: &str) -> bool {
+    pub(super) fn serves_name(&self, namespace: &str) -> bool {
         self.config.namespaces.is_empty() || self.config.namespaces.contains(namespace)
     }
 }
@@ -256,12 +251,12 @@ fn lower(labels: &[&[u8]]) -> Option<Text> {
 }
 
 /// A label without the underscore that it may have.
-fn bare(label: &str) -> &str {
+pub(super) fn bare(label: &str) -> &str {
     label.strip_prefix('_').unwrap_or(label)
 }
 
 /// A protocol's label; the underscore may be missing.
-fn protocol(label: &str) -> Option<Protocol> {
+pub(super) fn protocol(label: &str) -> Option<Protocol> {
     match bare(label) {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),

@@ -22,6 +22,7 @@ mod clients;
 mod config;
 mod lookup;
 mod open;
+mod outside;
 mod reverse;
 mod service;
 
@@ -49,7 +50,9 @@ pub use apex::{NameServer, NameServerName};
 pub(crate) use config::is_reverse;
 pub use config::{Pods, Requirement, Selector, ZoneConfig, ZoneError, reverse_zones};
 pub use lookup::{Found, Place};
+pub use outside::{Outside, OutsidePlace};
 pub use reverse::{Pointer, Pointers};
+pub(crate) use reverse::{Range, read as read_reverse};
 pub use service::{Host, Kind, Node, PortNames, ServiceNames, SrvSet, Target};
 
 type Hasher = foldhash::fast::RandomState;

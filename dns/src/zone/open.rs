@@ -22,7 +22,12 @@ pub(super) struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn takes(self, name: &str, protocol: Protocol) -> bool {
+    /// Whether it asks for whatever there is.
+    pub(super) fn is_any(self) -> bool {
+        self.port.is_none() && self.protocol.is_none()
+    }
+
+    pub(super) fn takes(self, name: &str, protocol: Protocol) -> bool {
         self.port.is_none_or(|port| name.eq_ignore_ascii_case(port))
             && self.protocol.is_none_or(|asked| asked == protocol)
     }
@@ -36,7 +41,7 @@ impl ServiceNames {
         open: Open<'_>,
     ) -> Option<(Self, Node)> {
         let names = Self::build(config, view)?;
-        if open.port.is_none() && open.protocol.is_none() {
+        if open.is_any() {
             let has_ports = matches!(names.kind, Kind::ClusterIp | Kind::Headless);
             return has_ports.then(|| (names.clone(), names.own.clone()));
         }

@@ -12,6 +12,7 @@ use std::{
 use callsign_shared::name::Key;
 use compact_str::CompactString as Text;
 use dashmap::DashMap;
+use hickory_proto::rr::Name;
 use indexmap::IndexMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
@@ -107,7 +108,7 @@ type Labels<'a> = SmallVec<[Option<&'a Text>; 2]>;
 
 /// What a name below `in-addr.arpa` or `ip6.arpa` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Range {
+pub(crate) enum Range {
     /// One address.
     One(IpAddr),
     /// All addresses from the first to the last: the name is an inner node of the tree.
@@ -116,8 +117,23 @@ pub(super) enum Range {
     Nothing,
 }
 
+/// Reads a reverse name.
+pub(crate) fn read(name: &Name) -> Range {
+    let labels: SmallVec<[&[u8]; 36]> = name.iter().rev().collect();
+    read_labels(&labels)
+}
+
+/// Reads the labels of a reverse name, from the root down.
+pub(super) fn read_labels(labels: &[&[u8]]) -> Range {
+    match labels {
+        [_, tree, rest @ ..] if tree.eq_ignore_ascii_case(b"ip6") => read_v6(rest.iter().copied()),
+        [_, _, rest @ ..] => read_v4(rest.iter().copied()),
+        _ => Range::Nothing,
+    }
+}
+
 /// Reads the labels of a reverse name, from the root down, without `arpa` and the tree's label.
-pub(super) fn read_v4<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
+fn read_v4<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
     let mut octets: SmallVec<[u8; 4]> = SmallVec::new();
     for label in labels {
         let Some(octet) = decimal(label).filter(|_| octets.len() < 4) else { return Range::Nothing };
@@ -134,7 +150,7 @@ pub(super) fn read_v4<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
 }
 
 /// As [`read_v4`], for `ip6.arpa` (RFC 3596 2.5).
-pub(super) fn read_v6<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
+fn read_v6<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Range {
     let (mut bits, mut count) = (0_u128, 0_u32);
     for label in labels {
         let nibble = match label {

@@ -447,7 +447,7 @@ impl Found {
 }
 
 /// The label of an endpoint: its hostname, else (when asked for) its pod's name, else its address with dashes.
-fn host_label(config: &ZoneConfig, endpoint: &Published<'_>) -> Text {
+pub(super) fn host_label(config: &ZoneConfig, endpoint: &Published<'_>) -> Text {
     let pod = endpoint.target.filter(|_| config.endpoint_pod_names);
     let mut given = endpoint.hostname.into_iter().chain(pod);
     // A pod's name may have dots and 253 bytes; such a name is no label.
