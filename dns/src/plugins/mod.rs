@@ -22,6 +22,7 @@ mod nsid;
 pub(crate) mod reading;
 mod rewrite;
 pub mod settings;
+mod template;
 pub mod transfer;
 mod whoami;
 
@@ -126,7 +127,7 @@ pub const TABLE: &[Entry] = &[
     },
     Entry { name: "tls", how: Settings(settings::tls) },
     Entry { name: "minimal", how: Chain(minimal::setup) },
-    Entry { name: "template", how: Refused(MISSING) },
+    Entry { name: "template", how: Chain(template::setup) },
     Entry { name: "transfer", how: Chain(transfer::setup) },
     Entry { name: "hosts", how: Chain(hosts::setup) },
     Entry {

@@ -16,7 +16,7 @@ use domain::{
     zonefile::inplace::{Entry as Scanned, Zonefile},
 };
 use hickory_proto::{
-    rr::{Name, RData, Record, RecordType, rdata::NULL},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata::NULL},
     serialize::binary::{BinDecodable, BinDecoder},
 };
 
@@ -238,6 +238,40 @@ impl Reader<'_> {
         })?;
         read_data(kind, &wire).ok_or_else(|| format!("{kind}: its data makes no sense"))
     }
+}
+
+/// Reads one record from its text. Names are taken from the root, a TTL that is not written is an hour, and any class is.
+pub(crate) fn record(text: &str) -> Result<Record, String> {
+    let all = entries(text).map_err(|(_, message)| message.to_owned())?;
+    let [entry] = all.as_slice() else { return Err("not one record".to_owned()) };
+    let mut entry = entry.clone();
+    let mut class = DNSClass::IN;
+    // Behind the owner a TTL and a class may stand, in any order.
+    for word in entry.words.iter_mut().skip(1).take(2).filter(|word| !word.quoted) {
+        let known = match word.text.to_ascii_uppercase().as_str() {
+            "CH" => DNSClass::CH,
+            "HS" => DNSClass::HS,
+            "ANY" => DNSClass::ANY,
+            _ => continue,
+        };
+        class = known;
+        word.text = "IN".to_owned();
+        break;
+    }
+    let root = Name::root();
+    let mut reader = Reader {
+        zone: &root,
+        origin: root.clone(),
+        owner: None,
+        default_ttl: Some(3600),
+        last_ttl: None,
+        left: 0,
+        master: Master { records: Vec::new(), files: BTreeSet::new(), outside: 0 },
+    };
+    reader.record(&entry)?;
+    let mut record = reader.master.records.pop().ok_or("no record")?;
+    record.dns_class = class;
+    Ok(record)
 }
 
 /// The data of a record on the wire, by the scanner that knows the types.

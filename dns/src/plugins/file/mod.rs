@@ -30,6 +30,7 @@ use hickory_proto::{
 
 use data::ZoneData;
 pub use directive::setup;
+pub(crate) use master::record;
 
 use super::{reading::Zones, transfer::is_up_to_date};
 use crate::{
