@@ -119,7 +119,8 @@ impl Plugin for Cache {
         let core = &self.core;
         let view = query.block.view.as_ref().map_or("", |view| view.name());
         let tally = core.tallies.of(&query.server, view);
-        let now = core.clock.at(Instant::now());
+        // As on the quick way: it is answered with what was true when it came.
+        let now = core.clock.at(query.started);
         let key = key_of(query);
         tally.requests.inc();
         let stale = match core.store.get(&key, now) {
@@ -174,11 +175,17 @@ impl Plugin for Cache {
 }
 
 impl Core {
-    /// Keeps a reply, if it is one to keep, and bounds its TTLs.
+    /// Keeps a reply, if it is one to keep, and makes it what its client is to see.
     fn pass(&self, query: &Query, key: Key, reply: &mut Reply, now: Instant, tally: &Tally) {
+        self.keep_and_bound(query, key, reply, now, tally);
+        // What is kept has the bit: the next client may know what it means.
         if !is_dnssec_aware(query) {
             reply.authentic_data = false;
         }
+    }
+
+    /// Keeps a reply, if it is one to keep, and bounds its TTLs.
+    fn keep_and_bound(&self, query: &Query, key: Key, reply: &mut Reply, now: Instant, tally: &Tally) {
         if reply.silent || reply.transfer.is_some() {
             return;
         }
@@ -311,8 +318,7 @@ fn is_better(reply: &Reply) -> bool {
 
 /// Whether a cluster answers a question now. Something else may have answered it before, and been kept.
 fn is_clusters(query: &Query) -> bool {
-    let clusters = query.block.plugins.iter().filter(|plugin| plugin.cluster().is_some());
-    clusters.into_iter().any(|plugin| plugin.owns(query.name(), query.qtype()))
+    query.block.plugins.iter().any(|plugin| plugin.owns(query.name(), query.qtype()))
 }
 
 /// Bounds the TTLs of a cluster's answer, each by itself.

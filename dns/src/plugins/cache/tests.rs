@@ -6,19 +6,22 @@ use std::sync::{
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, Record, RecordType},
+    rr::{Name, RecordType},
 };
 use parking_lot::Mutex;
 
 use super::{serve::Cache, *};
 use crate::{
-    answer::Edns,
+    answer::{Edns, Request, Transport},
     block::{Block, Route, Router},
     plugin::{Next, Plugin, Query, Quick, Quickly, Reply},
     testing::{self, record},
 };
 
 mod life;
+mod quick;
+mod reading;
+mod refresh;
 
 /// The source of answers behind a cache: it says what it is told to, and counts.
 struct Source {
@@ -92,6 +95,12 @@ impl Bench {
         self.clock.ahead.fetch_add((seconds * 1000.0) as u64, Ordering::Relaxed);
     }
 
+    /// Asks the slow way, changed so.
+    async fn ask_as(&self, query: Query) -> Reply {
+        let mut query = Query { router: Arc::clone(&self.router), ..query };
+        self.router.serve(&mut query).await
+    }
+
     async fn ask(&self, name: &str, qtype: RecordType) -> Reply {
         testing::ask(&self.router, name, qtype).await
     }
@@ -106,6 +115,18 @@ impl Bench {
     fn metric(&self, line: &str) -> bool {
         self.world.meters.encode().unwrap().lines().any(|known| known == line)
     }
+}
+
+/// A question for an address, its request changed so.
+fn query(name: &str, change: impl FnOnce(&mut Request)) -> Query {
+    let plain = testing::query(name, RecordType::A);
+    let mut request = (*plain.request).clone();
+    change(&mut request);
+    Query { request: Arc::new(request), ..plain }
+}
+
+fn dnssec_ok(request: &mut Request) {
+    request.edns = Some(Edns { payload: 1232, version: 0, dnssec_ok: true, has_options: false });
 }
 
 fn answer(records: &[&str]) -> Reply {

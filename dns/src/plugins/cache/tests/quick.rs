@@ -25,16 +25,17 @@ async fn a_hit_is_answered_at_once() {
     bench.says(answer(&["a.example. 60 A 192.0.2.1"]));
     let question = query("a.eXample.", |request| request.id = 4711);
     assert!(testing::quickly(&bench.router, &question).is_none(), "nothing is known yet");
-    let (quick, slow) = both(&bench, &question).await;
-    assert!(quick.is_none() || quick.unwrap() == slow);
-    bench.wait(10.0);
+    both(&bench, &question).await;
+    bench.wait(10.5);
     let quick = testing::quickly(&bench.router, &question).unwrap();
     let message = Message::from_vec(&quick).unwrap();
     assert_eq!((message.metadata.id, message.answers[0].ttl), (4711, 50));
     assert_eq!(message.queries[0].name().to_ascii(), "a.eXample.");
     assert_eq!(message.answers[0].name.to_ascii(), "a.eXample.");
     assert_eq!(message.edns.unwrap().max_payload(), 1232);
-    assert!(bench.metric(r#"coredns_cache_hits_total{server="dns://:53",type="success",zones=".",view=""} 2"#));
+    assert!(
+        bench.metric(r#"coredns_cache_hits_total{server="dns://:53",type="success",zones=".",view=""} 2"#)
+    );
     bench.wait(51.0);
     assert!(testing::quickly(&bench.router, &question).is_none(), "it is over");
 }
@@ -86,7 +87,7 @@ async fn addresses_turn_and_nothing_else() {
             started: question.started,
             size: 40,
             rotation,
-            bounds: crate::plugin::TtlBounds::default(),
+            bounds: TtlBounds::default(),
             payload: 1232,
         };
         let mut out = Vec::new();
@@ -184,7 +185,8 @@ async fn a_name_that_became_a_clusters_is_not_answered_from_before() {
 
 /// Records of one kind or another at a name or another.
 fn any_record() -> impl Strategy<Value = String> {
-    let name = prop::sample::select(vec!["a.example.", "b.a.example.", "example.", "other.test.", "A.Example."]);
+    let name =
+        prop::sample::select(vec!["a.example.", "b.a.example.", "example.", "other.test.", "A.Example."]);
     let data = prop::sample::select(vec![
         "A 192.0.2.1",
         "A 192.0.2.2",

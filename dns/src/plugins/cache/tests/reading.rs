@@ -19,7 +19,11 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         ("cache {\nprefetch 1 1m 20\n}", 3, "last character of percentage should be `%`, but is: '20'"),
         ("cache {\nprefetch 1 1m 5%\n}", 3, "percentage should fall in range [10, 90]: 5"),
         ("cache {\nprefetch 1 1m 91%\n}", 3, "percentage should fall in range [10, 90]: 91"),
-        ("cache {\nserve_stale 1h verify x\n}", 3, "Wrong argument count or unexpected line ending after 'x'"),
+        (
+            "cache {\nserve_stale 1h verify x\n}",
+            3,
+            "Wrong argument count or unexpected line ending after 'x'",
+        ),
         ("cache {\nserve_stale 1h never\n}", 3, "invalid value for serve_stale refresh mode: never"),
         ("cache {\nserve_stale -1h\n}", 3, "invalid duration '-1h': want for example 30s, 500ms, 1h"),
         ("cache {\nservfail\n}", 3, "Wrong argument count or unexpected line ending after 'servfail'"),

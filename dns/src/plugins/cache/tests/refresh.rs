@@ -41,7 +41,8 @@ async fn popular_answers_are_got_again_before_they_are_over() {
 
 #[tokio::test]
 async fn others_are_not() {
-    for (directive, gap) in [("cache {\n prefetch 5\n}", 1.0), ("cache {\n prefetch 3 10s\n}", 11.0), ("cache", 1.0)]
+    for (directive, gap) in
+        [("cache {\n prefetch 5\n}", 1.0), ("cache {\n prefetch 3 10s\n}", 11.0), ("cache", 1.0)]
     {
         let bench = Bench::new(directive);
         bench.says(answer(&["a.example. 100 A 192.0.2.1"]));
