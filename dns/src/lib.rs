@@ -17,6 +17,7 @@ pub mod corefile;
 pub mod latency;
 pub mod plugin;
 pub mod plugins;
+mod presentation;
 pub mod server;
 pub mod zone;
 

@@ -1,7 +1,7 @@
 //! A block as it was understood, defaults filled in: lines of a Corefile that mean the same.
 
 use super::config::BlockConfig;
-use crate::{plugins::reading::duration_text, server::ClientAuth};
+use crate::{corefile::quoted, plugins::reading::duration_text, server::ClientAuth};
 
 impl BlockConfig {
     /// The block as lines of a Corefile, its settings first and then its chain in the order it is asked. What has no effect is
@@ -76,8 +76,9 @@ impl BlockConfig {
     fn certificates(&self) -> Vec<String> {
         let Some(tls) = &self.tls else { return Vec::new() };
         let files = [Some(&tls.certificate), Some(&tls.key), tls.authorities.as_ref()];
-        let files: Vec<String> =
-            files.into_iter().flatten().map(|file| quoted(&file.to_string_lossy())).collect();
+        // They have been joined to the root, which is shown too.
+        let files = files.into_iter().flatten().map(|file| file.strip_prefix(&self.root).unwrap_or(file));
+        let files: Vec<String> = files.map(|file| quoted(&file.to_string_lossy()).into_owned()).collect();
         let how = match tls.client_auth {
             ClientAuth::None => "nocert",
             ClientAuth::Request => "request",
@@ -96,15 +97,6 @@ fn braces(directive: &str, options: Vec<String>) -> Vec<String> {
     }
     let options = options.into_iter().map(|option| format!("    {option}"));
     [format!("{directive} {{")].into_iter().chain(options).chain(["}".to_owned()]).collect()
-}
-
-/// A word as it is written: in quotes where it could be read otherwise.
-fn quoted(word: &str) -> String {
-    let plain = !word.is_empty()
-        && !word.starts_with('"')
-        && !word.contains(|c: char| c.is_whitespace() || c == '#')
-        && !["{", "}", "import"].contains(&word);
-    if plain { word.to_owned() } else { format!("\"{}\"", word.replace('"', "\\\"")) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::config::{BlockKey, Scheme};
 use crate::{
     corefile::{Error, Token},
+    presentation::{presented, written},
     zone::{is_reverse, reverse_zones},
 };
 
@@ -66,49 +67,9 @@ pub fn zones(token: &Token, text: &str) -> Result<Vec<Name>, Error> {
     if text.len() > LONGEST {
         return Err(token.error(format!("specified zone is too long: {} > {LONGEST}", text.len())));
     }
-    let name = name(text).ok_or_else(|| token.error(format!("zone is not a valid domain name: {text}")))?;
-    Ok(vec![name])
-}
-
-/// A name as it is written, in lower case. CoreDNS takes any bytes, those of UTF-8 too: a zone that nobody can ask for in this
-/// way is warned of ([`is_preferred`]).
-fn name(text: &str) -> Option<Name> {
-    if text.is_empty() || text == "." {
-        return Some(Name::root());
-    }
-    let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut bytes = text.strip_suffix('.').unwrap_or(text).bytes();
-    while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'.' => {
-                labels.push(Vec::new());
-                continue;
-            }
-            b'\\' => escaped(&mut bytes)?,
-            plain => plain,
-        };
-        labels.last_mut()?.push(byte.to_ascii_lowercase());
-    }
-    if labels.iter().any(Vec::is_empty) {
-        return None;
-    }
-    let mut name = Name::from_labels(labels).ok()?;
-    name.set_fqdn(true);
-    Some(name)
-}
-
-/// What is behind a backslash: a byte in three digits, or itself (RFC 1035 5.1).
-fn escaped(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
-    let first = bytes.next()?;
-    if !first.is_ascii_digit() {
-        return Some(first);
-    }
-    let mut number = u16::from(first - b'0');
-    for _ in 0..2 {
-        let digit = bytes.next().filter(u8::is_ascii_digit)?;
-        number = number * 10 + u16::from(digit - b'0');
-    }
-    u8::try_from(number).ok()
+    let name =
+        written(text).ok_or_else(|| token.error(format!("zone is not a valid domain name: {text}")))?;
+    Ok(vec![name.to_lowercase()])
 }
 
 /// Whether a zone's name is of the syntax that RFC 1035 2.3.1 prefers; those of addresses need not be.
@@ -129,7 +90,7 @@ pub(super) fn readable(zone: &Name) -> String {
 
 impl fmt::Display for BlockKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, self.zone.to_ascii(), self.port)
+        write!(f, "{}://{}:{}", self.scheme, presented(&self.zone), self.port)
     }
 }
 
@@ -166,6 +127,7 @@ mod tests {
             ("_tcp.a.test", "dns://_tcp.a.test.:1053"),
             ("a-.*.test", "dns://a-.*.test.:1053"),
             (r"a\.b.test", r"dns://a\.b.test.:1053"),
+            ("MÜ a", r"dns://m\195\156\ a.:1053"),
         ] {
             assert_eq!(keys(text), Ok(vec![want.to_owned()]), "{text}");
         }
@@ -203,13 +165,12 @@ mod tests {
 
     #[test]
     fn preferred_names() {
-        let preferred = |text: &str| is_preferred(&name(text).unwrap());
+        let preferred = |text: &str| is_preferred(&written(text).unwrap());
         for good in [".", "a", "example.org", "x-1.test", "10.in-addr.arpa", "0.8.ip6.arpa"] {
             assert!(preferred(good), "{good}");
         }
         for odd in ["1and1.test", "_tcp.test", "a-.test", "münchen.test", "10.0.0.1", "*.test", "a b"] {
             assert!(!preferred(odd), "{odd}");
         }
-        assert_eq!(name("MÜ.test").unwrap().iter().next(), Some("mÜ".as_bytes()));
     }
 }

@@ -8,6 +8,8 @@ mod config;
 mod describe;
 mod key;
 mod overlap;
+#[cfg(test)]
+mod random;
 mod router;
 mod view;
 

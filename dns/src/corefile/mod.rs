@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub use disk::{FilesOnDisk, read_text};
 pub use error::{Error, Warning};
 pub use go::read_error;
-pub use token::{Position, Token};
+pub use token::{Position, Token, quoted};
 
 /// A file, its imports expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

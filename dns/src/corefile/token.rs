@@ -1,6 +1,6 @@
 //! One word and where it stands.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use super::Error;
 
@@ -45,6 +45,15 @@ impl Token {
             self.error(format!("invalid duration '{}': want for example 30s, 500ms, 1h", self.text))
         })
     }
+}
+
+/// A word as it must be written to be read as one. A backslash at the end of one that needs quotes cannot be written.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = !word.is_empty()
+        && !word.starts_with('"')
+        && !word.contains(|c: char| c.is_whitespace() || c == '#' || c == '\u{feff}')
+        && !["{", "}", "import"].contains(&word);
+    if plain { Cow::Borrowed(word) } else { Cow::Owned(format!("\"{}\"", word.replace('"', "\\\""))) }
 }
 
 /// Nanoseconds of Go's units (`time.ParseDuration`).

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{Note, Plugin, Setup, StartError, World};
-use crate::corefile::{Directive, Position};
+use crate::corefile::{Directive, Position, quoted};
 
 type Start = dyn Fn(&World) -> Result<Arc<dyn Plugin>, StartError> + Send + Sync;
 
@@ -71,7 +71,8 @@ pub fn lines(directive: &Directive) -> Vec<String> {
 
 fn write(directive: &Directive, depth: usize, lines: &mut Vec<String>) {
     let indent = "    ".repeat(depth);
-    let words = std::iter::once(&directive.name).chain(&directive.args).map(|token| quoted(&token.text));
+    let words =
+        std::iter::once(&directive.name).chain(&directive.args).map(|token| quoted(&token.text).into_owned());
     let line: Vec<String> = words.collect();
     let open = if directive.body.is_empty() { "" } else { " {" };
     lines.push(format!("{indent}{}{open}", line.join(" ")));
@@ -80,14 +81,5 @@ fn write(directive: &Directive, depth: usize, lines: &mut Vec<String>) {
     }
     if !directive.body.is_empty() {
         lines.push(format!("{indent}}}"));
-    }
-}
-
-/// A word as it must be written to be read as one.
-fn quoted(text: &str) -> String {
-    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '#' || c == '"') {
-        format!("\"{}\"", text.replace('"', "\\\""))
-    } else {
-        text.to_owned()
     }
 }

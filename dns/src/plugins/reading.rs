@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
+    presentation::presented,
 };
 
 /// The largest program that one pattern may become, bytes. Go has no such bound; ordinary patterns need a hundredth.
@@ -175,11 +176,8 @@ pub(crate) fn parse_rcode(text: &str) -> Option<ResponseCode> {
 
 /// A name in lower case with the dot at its end, as CoreDNS compares and logs it.
 pub(crate) fn name_text(name: &Name) -> String {
-    let mut text = name.to_ascii();
+    let mut text = presented(name);
     text.make_ascii_lowercase();
-    if !text.ends_with('.') {
-        text.push('.');
-    }
     text
 }
 

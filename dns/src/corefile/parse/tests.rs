@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::corefile::memory::Memory;
+use crate::corefile::{memory::Memory, quoted};
 
 fn parse(text: &str) -> Corefile {
     parse_with(text, &Memory::default())
@@ -342,17 +342,9 @@ fn blocks() -> impl Strategy<Value = Vec<(Vec<String>, Vec<Line>)>> {
     prop::collection::vec(block, 0..4)
 }
 
-fn quote(word: &str) -> String {
-    let plain = !word.is_empty()
-        && !word.starts_with('"')
-        && !word.contains(|c: char| c.is_whitespace() || c == '#' || c == '\u{feff}')
-        && !["{", "}", "import"].contains(&word);
-    if plain { word.to_owned() } else { format!("\"{}\"", word.replace('"', "\\\"")) }
-}
-
 fn print(lines: &[Line], indent: usize, out: &mut String) {
     for line in lines {
-        let words: Vec<String> = line.words.iter().map(|word| quote(word)).collect();
+        let words: Vec<String> = line.words.iter().map(|word| quoted(word).into_owned()).collect();
         out.push_str(&" ".repeat(indent));
         out.push_str(&words.join(" "));
         if !line.body.is_empty() {

@@ -77,7 +77,7 @@ fn read(block: &BlockConfig, directive: &Directive) -> Result<ForwardConfig, Err
         let message = format!(
             "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{}'.",
             from.text,
-            zone.to_ascii()
+            crate::presentation::presented(&zone)
         );
         config.notes.push(Note { at: from.at.clone(), message });
     }
@@ -206,7 +206,11 @@ fn describe(config: &ForwardConfig, directive: &Directive, targets: &[target::Ta
         let scheme = if target.tls { "tls://" } else { "" };
         format!(" {scheme}{}", target.address)
     });
-    let mut lines = vec![format!("forward {}{} {{", config.from.to_ascii(), to.collect::<String>())];
+    let mut lines = vec![format!(
+        "forward {}{} {{",
+        crate::presentation::presented(&config.from),
+        to.collect::<String>()
+    )];
     let policy = match config.policy {
         Policy::Random => "random",
         Policy::RoundRobin => "round_robin",

@@ -10,6 +10,7 @@ use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
     plugin::{Note, Setup},
+    plugins::reading::name_text,
     zone::{Pods, Requirement, Selector, ZoneConfig},
 };
 
@@ -235,7 +236,7 @@ fn parse_requirement(text: &str) -> Option<Requirement> {
 
 /// The directive with its defaults filled in.
 fn describe(config: &KubernetesConfig, directive: &Directive, lines: &mut Vec<String>) {
-    let zones: Vec<String> = config.zone.zones.iter().map(ToString::to_string).collect();
+    let zones: Vec<String> = config.zone.zones.iter().map(name_text).collect();
     lines.push(format!("kubernetes {} {{", zones.join(" ")));
     let pods = match config.zone.pods {
         Pods::Disabled => "disabled",
@@ -245,14 +246,12 @@ fn describe(config: &KubernetesConfig, directive: &Directive, lines: &mut Vec<St
     lines.push(format!("    pods {pods}"));
     lines.push(format!("    ttl {}", config.zone.ttl));
     if !config.fallthrough.is_empty() {
-        let zones: Vec<String> = config.fallthrough.iter().map(ToString::to_string).collect();
+        let zones: Vec<String> = config.fallthrough.iter().map(name_text).collect();
         lines.push(format!("    fallthrough {}", zones.join(" ")));
     }
     for option in &directive.body {
         if !matches!(option.name.text.as_str(), "pods" | "ttl" | "fallthrough") {
-            let words: Vec<&str> =
-                std::iter::once(&option.name).chain(&option.args).map(|token| token.text.as_str()).collect();
-            lines.push(format!("    {}", words.join(" ")));
+            lines.extend(crate::plugin::lines(option).into_iter().map(|line| format!("    {line}")));
         }
     }
     lines.push("}".to_owned());

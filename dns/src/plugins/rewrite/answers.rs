@@ -61,7 +61,7 @@ impl Effect<'_> {
             }
             Self::Pattern(rule) => {
                 let rename = |name: &Name| {
-                    let text = name.to_ascii();
+                    let text = crate::presentation::presented(name);
                     let groups = rule.pattern.captures(&text)?;
                     Name::from_ascii(fill(&rule.to, &groups)).ok()
                 };

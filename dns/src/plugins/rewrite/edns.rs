@@ -156,7 +156,7 @@ impl Data {
                 query.metadatum(label).filter(|value| !value.is_empty())?.as_bytes().to_vec()
             }
             Self::Subnet(v4, v6) => subnet(peer.address.ip().to_canonical(), *v4, *v6),
-            Self::Variable(Variable::Name) => query.name().to_ascii().into_bytes(),
+            Self::Variable(Variable::Name) => crate::presentation::presented(query.name()).into_bytes(),
             Self::Variable(Variable::Type) => u16::from(query.qtype()).to_be_bytes().to_vec(),
             Self::Variable(Variable::ClientIp) => ip(peer.address.ip()),
             Self::Variable(Variable::ServerIp) => ip(peer.local.ip()),
