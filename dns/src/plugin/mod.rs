@@ -22,7 +22,10 @@ mod quick;
 mod reply;
 mod setup;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use hickory_proto::rr::{Name, Record, RecordType};
@@ -76,6 +79,11 @@ pub trait Plugin: Send + Sync + 'static {
     /// Whether it answers this question from its cluster now.
     fn owns(&self, _name: &Name, _qtype: RecordType) -> bool {
         false
+    }
+
+    /// The servers that it asks.
+    fn upstreams(&self) -> Vec<SocketAddr> {
+        Vec::new()
     }
 
     /// What it knows about a query, as `plugin/label` and value, for logs and expressions.

@@ -16,6 +16,7 @@ pub mod kubernetes;
 mod loadbalance;
 mod local;
 mod log;
+mod r#loop;
 pub(crate) mod metadata;
 mod minimal;
 mod nsid;
@@ -155,7 +156,7 @@ pub const TABLE: &[Entry] = &[
         how: Refused("secondary is not supported: `forward` to the primary and `cache` what it says"),
     },
     Entry { name: "etcd", how: Refused("etcd is not supported: `forward` to a server that answers from it") },
-    Entry { name: "loop", how: Refused(MISSING) },
+    Entry { name: "loop", how: Chain(r#loop::setup) },
     Entry { name: "forward", how: Chain(forward::setup) },
     Entry { name: "grpc", how: Refused("grpc is not supported: `forward` to tls://ADDRESS") },
     Entry { name: "erratic", how: Refused("erratic is not supported: it fails on purpose, for tests") },

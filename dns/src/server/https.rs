@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     pin::pin,
     sync::{
         Arc,
@@ -198,17 +197,15 @@ impl Activity {
     }
 
     /// Waits until nothing has been asked for so long.
-    fn idle(&self, time: Duration) -> impl Future<Output = ()> {
-        async move {
-            loop {
-                let last = *self.last.lock();
-                sleep_until(last + time).await;
-                if self.answering.load(Ordering::Relaxed) > 0 {
-                    // Its own end will be the beginning.
-                    tokio::time::sleep(time).await;
-                } else if *self.last.lock() == last {
-                    return;
-                }
+    async fn idle(&self, time: Duration) {
+        loop {
+            let last = *self.last.lock();
+            sleep_until(last + time).await;
+            if self.answering.load(Ordering::Relaxed) > 0 {
+                // Its own end will be the beginning.
+                tokio::time::sleep(time).await;
+            } else if *self.last.lock() == last {
+                return;
             }
         }
     }

@@ -138,6 +138,10 @@ impl Plugin for Forward {
         NAME
     }
 
+    fn upstreams(&self) -> Vec<std::net::SocketAddr> {
+        self.core.upstreams.iter().map(|upstream| upstream.address).collect()
+    }
+
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
         if self.takes(&question.request.question.name) { Quickly::Slow } else { Quickly::Pass }
     }

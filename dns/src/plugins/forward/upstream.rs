@@ -58,7 +58,7 @@ pub(super) struct Checks {
 pub(super) struct Upstream {
     /// As metrics, logs and metadata name it.
     pub(super) label: String,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     secure: bool,
     pool: Pool,
     failures: AtomicU32,

@@ -1,0 +1,297 @@
+//! `loop`: finds out at the start whether what is forwarded comes back.
+//!
+//! The server asks itself for a name that nobody can guess, once. If the question arrives a second time, somebody to whom it
+//! was forwarded has asked us: every forwarded question would go round until it times out. CoreDNS ends the process then.
+//! Here the cluster's names go on to be answered; what would be forwarded is SERVFAIL, and the log says what is wrong. Who
+//! wants CoreDNS's end starts with `-loop-fatal`.
+//!
+//! Only the name of the probe that is under way counts, so that no question from outside can bring this about.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use futures::future::BoxFuture;
+use hickory_proto::{
+    op::{Message, MessageType, OpCode},
+    rr::{Name, RecordType},
+};
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, sleep, timeout},
+};
+
+use super::reading::{no_body, once};
+use crate::{
+    block::BlockConfig,
+    corefile::{Directive, Error},
+    plugin::{Internal, Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, World, lines},
+};
+
+const NAME: &str = "loop";
+
+/// How long the server is given to answer a first probe.
+const PROBING: Duration = Duration::from_secs(30);
+/// The listener is there soon after the plugin.
+const FIRST: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_secs(1);
+/// More than a forwarder takes to give up.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a probe may still come back after it was answered.
+const STRAGGLING: Duration = Duration::from_secs(2);
+
+/// Reads the directive.
+///
+/// # Errors
+/// When it has arguments.
+pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Box<dyn Setup>>, Error> {
+    let directive = once(directives)?;
+    directive.exactly::<0>()?;
+    no_body(directive)?;
+    let zone = block.zones().into_iter().next().unwrap_or_else(Name::root);
+    let start = move |world: &World| {
+        let state = Arc::new(State::default());
+        if let Some(own) = own_address(&world.listens) {
+            let probing = probe(own, zone.clone(), Arc::clone(&state));
+            let stop = world.stop.clone();
+            tokio::spawn(async move { stop.run_until_cancelled(probing).await });
+        }
+        let (zone, fatal) = (zone.clone(), world.loop_is_fatal);
+        Ok(Arc::new(Loop { zone, fatal, listens: world.listens.clone(), state }) as Arc<dyn Plugin>)
+    };
+    Ok(Prepared::new(lines(directive), start).alone())
+}
+
+struct Loop {
+    zone: Name,
+    fatal: bool,
+    listens: Vec<SocketAddr>,
+    state: Arc<State>,
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct State {
+    /// The name that is being asked for, if one is.
+    probe: ArcSwapOption<Name>,
+    /// How often it has come by.
+    seen: AtomicUsize,
+    /// It came back.
+    found: AtomicBool,
+}
+
+impl Plugin for Loop {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
+        let found = self.state.found.load(Ordering::Relaxed);
+        if found || self.state.is_probe(&question.request.question.name, question.request.question.qtype) {
+            Quickly::Slow
+        } else {
+            Quickly::Pass
+        }
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
+        let probe = query.internal == Internal::default() && self.state.is_probe(query.name(), query.qtype());
+        if probe && self.state.seen.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.detected(query);
+        }
+        if self.state.found.load(Ordering::Relaxed) {
+            let reply = Reply::failed(NAME, "not forwarded: an upstream leads back to this server");
+            return Box::pin(std::future::ready(reply));
+        }
+        next.serve(query)
+    }
+}
+
+impl Loop {
+    /// Says what is wrong, once.
+    fn detected(&self, query: &Query) {
+        if self.state.found.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let from = query.peer.address;
+        let own = self.listens.first().map(ToString::to_string).unwrap_or_default();
+        let (zone, name) = (self.zone.to_ascii(), query.name().to_ascii());
+        if self.fatal {
+            tracing::error!(
+                target: "plugin/loop",
+                fatal = true,
+                "Loop ({from} -> {own}) detected for zone {zone:?}, see https://coredns.io/plugins/loop#troubleshooting. \
+                 Query: \"HINFO {name}\"",
+            );
+            std::process::exit(1);
+        }
+        let upstreams = query.block.plugins.iter().flat_map(|plugin| plugin.upstreams());
+        let upstreams: Vec<SocketAddr> = upstreams.collect();
+        tracing::error!(
+            target: "plugin/loop",
+            "Loop ({from} -> {own}) detected for zone {zone:?}: {} What is forwarded gets SERVFAIL until the Corefile is \
+             changed; the cluster's names are answered. Query: \"HINFO {name}\"",
+            advice(from.ip(), &upstreams),
+        );
+    }
+}
+
+impl State {
+    fn is_probe(&self, name: &Name, qtype: RecordType) -> bool {
+        qtype == RecordType::HINFO && self.probe.load().as_ref().is_some_and(|probe| **probe == *name)
+    }
+}
+
+/// Who leads back here, and what to do about it.
+fn advice(from: IpAddr, upstreams: &[SocketAddr]) -> String {
+    let from = from.to_canonical();
+    // Whoever sent it back, else whoever is on this machine: the usual stub resolver.
+    let asked_by = upstreams.iter().filter(|upstream| upstream.ip() == from);
+    let local = upstreams.iter().filter(|upstream| upstream.ip().to_canonical().is_loopback());
+    let mut suspects: Vec<&SocketAddr> = asked_by.chain(local).collect();
+    suspects.dedup();
+    if suspects.is_empty() {
+        suspects = upstreams.iter().collect();
+    }
+    let named: Vec<String> = suspects.iter().map(ToString::to_string).collect();
+    let who = match named.as_slice() {
+        [] => "a question that was forwarded came back".to_owned(),
+        [one] => format!("the upstream {one} leads back to this server"),
+        several => format!("one of the upstreams {} leads back to this server", several.join(", ")),
+    };
+    let local = suspects.iter().any(|upstream| upstream.ip().to_canonical().is_loopback());
+    let what = if local {
+        " An address of this machine in /etc/resolv.conf (127.0.0.53 is systemd-resolved's) is usually a resolver that \
+         asks the cluster's DNS: forward to the real servers, for example `forward . /run/systemd/resolve/resolv.conf`, \
+         or name that file as kubelet's resolvConf."
+    } else {
+        " Forward to servers that do not ask this one."
+    };
+    format!("{who}.{what}")
+}
+
+/// Where this server can be asked by itself.
+fn own_address(listens: &[SocketAddr]) -> Option<SocketAddr> {
+    let first = listens.iter().find(|address| address.port() != 0)?;
+    let ip = match first.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Some(SocketAddr::new(ip, first.port()))
+}
+
+/// Asks this server for a name of its own making, a new one each time, until one has come by.
+async fn probe(own: SocketAddr, zone: Name, state: Arc<State>) {
+    let started = Instant::now();
+    sleep(FIRST).await;
+    while started.elapsed() < PROBING && !state.found.load(Ordering::Relaxed) {
+        let Some(name) = unguessable(&zone) else { break };
+        state.seen.store(0, Ordering::Relaxed);
+        state.probe.store(Some(Arc::new(name.clone())));
+        let asked = timeout(PATIENCE, ask(own, name)).await;
+        if state.seen.load(Ordering::Relaxed) > 0 {
+            sleep(STRAGGLING).await;
+            break;
+        }
+        tracing::debug!(target: "plugin/loop", "the probe of {own} has not come by: {asked:?}");
+        sleep(PAUSE).await;
+    }
+    state.probe.store(None);
+}
+
+/// `<number>.<number>.<zone>`, 128 bits of the system's randomness; `None` for a zone that has no room.
+fn unguessable(zone: &Name) -> Option<Name> {
+    let label = || rand::random::<u64>().to_string();
+    zone.prepend_label(label()).ok()?.prepend_label(label()).ok()
+}
+
+async fn ask(own: SocketAddr, name: Name) -> std::io::Result<()> {
+    let any: IpAddr = if own.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(own).await?;
+    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(hickory_proto::op::Query::query(name, RecordType::HINFO));
+    let bytes = message.to_vec().map_err(std::io::Error::other)?;
+    socket.send(&bytes).await?;
+    socket.recv(&mut [0; 512]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::ResponseCode;
+
+    use super::*;
+    use crate::testing;
+
+    fn plugin(probe: Option<&str>) -> Arc<Loop> {
+        let state = State::default();
+        state.probe.store(probe.map(|name| Arc::new(Name::from_ascii(name).unwrap())));
+        let listens = vec!["0.0.0.0:53".parse().unwrap()];
+        Arc::new(Loop { zone: Name::root(), fatal: false, listens, state: Arc::new(state) })
+    }
+
+    async fn ask(plugin: &Arc<Loop>, name: &str, qtype: RecordType) -> ResponseCode {
+        let mut query = testing::query(name, qtype);
+        let tail = |_: &Query| Reply::new("forward", ResponseCode::NXDomain);
+        testing::ask_one(Arc::clone(plugin) as Arc<dyn Plugin>, &mut query, tail).await.rcode
+    }
+
+    #[tokio::test]
+    async fn only_the_probe_that_comes_back_is_a_loop() {
+        let plugin = plugin(Some("12.34."));
+        for _ in 0..3 {
+            assert_eq!(ask(&plugin, "12.34.", RecordType::A).await, ResponseCode::NXDomain);
+            assert_eq!(ask(&plugin, "34.12.", RecordType::HINFO).await, ResponseCode::NXDomain);
+        }
+        assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::NXDomain);
+        assert!(!plugin.state.found.load(Ordering::Relaxed));
+        assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::ServFail);
+        // From then on nothing is forwarded.
+        assert_eq!(ask(&plugin, "www.example.org.", RecordType::A).await, ResponseCode::ServFail);
+    }
+
+    #[tokio::test]
+    async fn without_a_probe_nothing_counts() {
+        let plugin = plugin(None);
+        for _ in 0..5 {
+            assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::NXDomain);
+        }
+        assert!(!plugin.state.found.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn names_of_probes_differ_and_are_in_the_zone() {
+        let zone = Name::from_ascii("example.org.").unwrap();
+        let names: std::collections::HashSet<Name> = (0..64).filter_map(|_| unguessable(&zone)).collect();
+        assert_eq!(names.len(), 64);
+        assert!(names.iter().all(|name| zone.zone_of(name) && name.num_labels() == 4));
+    }
+
+    #[test]
+    fn the_log_names_who_leads_back() {
+        let addresses =
+            |all: &[&str]| all.iter().map(|one| one.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let local = advice("127.0.0.1".parse().unwrap(), &addresses(&["127.0.0.53:53", "192.0.2.1:53"]));
+        assert!(local.starts_with("the upstream 127.0.0.53:53 leads back"), "{local}");
+        assert!(local.contains("/etc/resolv.conf"), "{local}");
+        let other = advice("192.0.2.7".parse().unwrap(), &addresses(&["192.0.2.1:53", "192.0.2.7:53"]));
+        assert!(other.starts_with("the upstream 192.0.2.7:53 leads back"), "{other}");
+        let unknown = advice("192.0.2.9".parse().unwrap(), &addresses(&["192.0.2.1:53", "192.0.2.7:53"]));
+        assert!(unknown.starts_with("one of the upstreams 192.0.2.1:53, 192.0.2.7:53"), "{unknown}");
+    }
+
+    #[test]
+    fn the_directive_has_no_arguments() {
+        assert!(testing::config(". {\n loop\n}").is_ok());
+        assert!(testing::config(". {\n loop example.org\n}").is_err());
+        assert!(testing::config(". {\n loop\n loop\n}").is_err());
+    }
+}
