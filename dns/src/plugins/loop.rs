@@ -120,7 +120,10 @@ impl Loop {
             return;
         }
         let from = query.peer.address;
-        let own = self.listens.first().map(ToString::to_string).unwrap_or_default();
+        let own = match self.listens.first() {
+            Some(own) if own.ip().is_unspecified() => format!(":{}", own.port()),
+            own => own.map(ToString::to_string).unwrap_or_default(),
+        };
         let (zone, name) = (self.zone.to_ascii(), query.name().to_ascii());
         if self.fatal {
             tracing::error!(
