@@ -113,10 +113,19 @@ impl Plugin for Cache {
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
-        if !self.takes(&query.question.name) || is_clusters(query) {
+        if !self.takes(&query.question.name) {
             return next.serve(query);
         }
         let core = &self.core;
+        if is_clusters(query) {
+            return Box::pin(async move {
+                let mut reply = next.serve(query).await;
+                if reply.from_cluster {
+                    bound(&mut reply, core.bounds);
+                }
+                reply
+            });
+        }
         let view = query.block.view.as_ref().map_or("", |view| view.name());
         let tally = core.tallies.of(&query.server, view);
         // As on the quick way: it is answered with what was true when it came.
