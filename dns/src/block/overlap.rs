@@ -132,7 +132,7 @@ mod tests {
             "nobody"
         }
 
-        fn selects(&self, _: &Query) -> bool {
+        fn selects(&self, _: &Query, _: &crate::block::Block) -> bool {
             false
         }
     }

@@ -73,7 +73,7 @@ impl Router {
     /// The route of a query.
     pub(crate) fn route(&self, query: &Query) -> Option<&Route> {
         self.find(&query.question.name, query.question.qtype, |route| {
-            route.block.view.as_ref().is_none_or(|view| view.selects(query))
+            route.block.view.as_ref().is_none_or(|view| view.selects(query, &route.block))
         })
     }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use super::Block;
 use crate::plugin::Query;
 
 /// A condition on questions. Blocks of the same zone are tried in the order of the file.
 pub trait View: fmt::Debug + Send + Sync {
     /// Its name, in metrics.
     fn name(&self) -> &str;
-    /// Whether the block takes this question.
-    fn selects(&self, query: &Query) -> bool;
+    /// Whether the block, which this is, takes this question.
+    fn selects(&self, query: &Query, block: &Block) -> bool;
 }

@@ -22,7 +22,8 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
 
 /// What the plugins of a block know about a query: label and value.
 pub(crate) fn known(block: &Block, query: &Query) -> Vec<(&'static str, String)> {
-    let mut known = Vec::new();
+    let view = block.view.as_ref().map(|view| ("view/name", view.name().to_owned()));
+    let mut known: Vec<_> = view.into_iter().collect();
     for plugin in &block.plugins {
         plugin.metadata(query, &mut |label, value| known.push((label, value)));
     }

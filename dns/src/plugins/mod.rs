@@ -1,11 +1,13 @@
 //! The plugins, and what becomes of every directive that CoreDNS knows.
 
+mod acl;
 mod any;
 pub mod autopath;
 mod cache;
 mod cancel;
 mod chaos;
 mod class;
+mod dns64;
 mod errors;
 pub mod file;
 mod forward;
@@ -25,6 +27,7 @@ mod rewrite;
 pub mod settings;
 mod template;
 pub mod transfer;
+mod view;
 mod whoami;
 
 use crate::{
@@ -105,7 +108,7 @@ pub const TABLE: &[Entry] = &[
         how: Refused("dnstap is not supported: use `log`, which names every question and answer"),
     },
     Entry { name: "local", how: Chain(local::setup) },
-    Entry { name: "dns64", how: Refused(MISSING) },
+    Entry { name: "dns64", how: Chain(dns64::setup) },
     Entry { name: "any", how: Chain(any::setup) },
     Entry { name: "chaos", how: Chain(chaos::setup) },
     Entry { name: "loadbalance", how: Chain(loadbalance::setup) },
@@ -117,7 +120,7 @@ pub const TABLE: &[Entry] = &[
     },
     Entry { name: "rewrite", how: Chain(rewrite::setup) },
     Entry { name: "autopath", how: Chain(autopath::setup) },
-    Entry { name: "acl", how: Refused(MISSING) },
+    Entry { name: "acl", how: Chain(acl::setup) },
     Entry { name: "cache", how: Chain(cache::setup) },
     Entry { name: "header", how: Chain(header::setup) },
     Entry {
@@ -169,7 +172,7 @@ pub const TABLE: &[Entry] = &[
         name: "sign",
         how: Refused("sign is not supported: sign zones beforehand and serve them with `file`"),
     },
-    Entry { name: "view", how: Refused(MISSING) },
+    Entry { name: "view", how: Settings(view::setup) },
     Entry {
         name: "nomad",
         how: Refused("nomad is not supported: `forward` to a server that answers from it"),
