@@ -14,7 +14,7 @@
 //! * The cluster's names are not kept, and not counted as questions to the cache.
 //! * A kept answer has the AA bit that it came with, not always 1 (RFC 1035 4.1.1).
 //! * A denial lives no longer than the SOA's MINIMUM says (RFC 2308 5).
-//! * Class and CD are part of what is looked up by (RFC 4035 3.2.2, 5.3.4).
+//! * Class, CD and a client's network are part of what is looked up by (RFC 4035 3.2.2, RFC 7871 7.3).
 //! * An answer that takes more than a KiB counts as several, so that the capacities bound memory. What has not been asked
 //!   for lately makes room, rather than any.
 //! * A failure to get a stale answer again does not replace it (RFC 8767 4), and is not repeated for as long as

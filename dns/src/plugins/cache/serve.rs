@@ -89,7 +89,10 @@ impl Plugin for Cache {
         let core = &self.core;
         let now = core.clock.at(question.started);
         let dnssec_ok = request.edns.is_some_and(|edns| edns.dnssec_ok);
-        let key = key(&asked.name, asked.qtype, asked.qclass, dnssec_ok, request.checking_disabled);
+        if request.edns.is_some_and(|edns| edns.has_options) {
+            return Quickly::Slow;
+        }
+        let key = key(&asked.name, asked.qtype, asked.qclass, dnssec_ok, request.checking_disabled, &[]);
         let Found::Fresh(entry, seconds) = core.store.get(&key, now) else { return Quickly::Slow };
         let Some(tally) = core.tallies.known(question.server) else { return Quickly::Slow };
         let sending = Sending {
@@ -312,7 +315,8 @@ impl Drop for Refreshing {
 fn key_of(query: &Query) -> Key {
     let question = &query.question;
     let checking_disabled = query.request.checking_disabled;
-    key(&question.name, question.qtype, question.qclass, query.dnssec_ok(), checking_disabled)
+    let dnssec_ok = query.dnssec_ok();
+    key(&question.name, question.qtype, question.qclass, dnssec_ok, checking_disabled, &query.options)
 }
 
 /// Whether the client knows what the AD bit means (RFC 6840 5.7).

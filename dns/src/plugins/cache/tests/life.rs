@@ -144,23 +144,26 @@ async fn questions_that_differ_are_answered_apart() {
             other
         },
         query("aexample.", |_| {}),
+        Query { options: vec![(8, vec![0, 1, 24, 0, 192, 0, 2])], ..query("a.example.", |_| {}) },
+        Query { options: vec![(8, vec![0, 1, 24, 0, 192, 0, 3])], ..query("a.example.", |_| {}) },
     ];
     for _ in 0..2 {
         for question in &questions {
             bench.ask_as(question.clone()).await;
         }
     }
-    assert_eq!(bench.asked(), 7);
+    assert_eq!(bench.asked(), 9);
     // Neither the case of letters, nor RD, nor AD, nor the transport makes a difference.
     for question in [
         query("A.EXAMPLE.", |_| {}),
         query("a.example.", |request| request.recursion_desired = false),
         query("a.example.", |request| request.authentic_data = true),
         query("a.example.", |request| request.edns = None),
+        Query { options: vec![(10, vec![1; 8])], ..query("a.example.", |_| {}) },
     ] {
         bench.ask_as(question).await;
     }
-    assert_eq!(bench.asked(), 7);
+    assert_eq!(bench.asked(), 9);
 }
 
 #[tokio::test]
