@@ -81,7 +81,8 @@ pub(crate) fn are_meant(program: Option<&OsString>, first: Option<&OsString>) ->
         return true;
     }
     let Some(word) = first.and_then(|word| word.to_str()) else { return false };
-    if word == "-version" {
+    // One dash and more than a letter is how Go writes flags, and none of the commands': an unknown one gets Go's answer.
+    if word.len() > 2 && word.starts_with('-') && !word.starts_with("--") {
         return true;
     }
     let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { return false };
@@ -205,7 +206,9 @@ mod tests {
             let first = (!first.is_empty()).then(|| OsString::from(first));
             are_meant(Some(&program.into()), first.as_ref())
         };
-        for first in ["-conf", "--conf", "-conf=x", "-dns.port=1", "-p", "-version", "-quiet", "--plugins"] {
+        for first in
+            ["-conf", "--conf", "-conf=x", "-dns.port=1", "-p", "-version", "-quiet", "--plugins", "-bogus"]
+        {
             assert!(meant("/bin/callsign", first), "{first}");
         }
         for first in ["serve", "--version", "--help", "", "-h", "config"] {

@@ -77,7 +77,7 @@ fn read(block: &BlockConfig, directive: &Directive) -> Result<ForwardConfig, Err
         let message = format!(
             "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{}'.",
             from.text,
-            crate::presentation::presented(&zone)
+            crate::presentation::presented(zone)
         );
         config.notes.push(Note { at: from.at.clone(), message });
     }
