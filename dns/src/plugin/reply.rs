@@ -1,9 +1,12 @@
 //! What a chain gives back.
 
+use std::sync::Arc;
+
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, Record},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer, or that there is none. The question, the client's id and its OPT are not part of it: they are repeated when
 /// it is written.
@@ -31,6 +34,8 @@ pub struct Reply {
     pub options: Vec<(u16, Vec<u8>)>,
     /// A zone transfer: all its records, from SOA to SOA, instead of the answer section. Only over TCP.
     pub transfer: Option<Vec<Record>>,
+    /// What a transfer holds until all of it has been sent.
+    pub turn: Option<Arc<OwnedSemaphorePermit>>,
     /// Nothing is sent at all.
     pub silent: bool,
     /// The plugin that answered; empty where none did.
@@ -56,6 +61,7 @@ impl Reply {
             additionals: Vec::new(),
             options: Vec::new(),
             transfer: None,
+            turn: None,
             silent: false,
             plugin,
             from_cluster: false,

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use hickory_proto::op::ResponseCode;
 use tokio::sync::Semaphore;
 
-use super::{Handled, Handler, Later, Peer, Tallies, metrics::Seen};
+use super::{Handled, Handler, Later, Peer, Replies, Tallies, metrics::Seen};
 use crate::{
     answer::{self, Answered, CLASS_IN, Request, Transport, Unread},
     block::{Block, Route, Router},
@@ -136,14 +136,14 @@ impl Front {
                 }
             };
             if reply.silent {
-                return Vec::new();
+                return Replies::default();
             }
             let messages = write(&request, &reply, seen.from.transport, query.block.payload);
             if let Some(metrics) = &query.metrics {
                 let length = messages.iter().map(Vec::len).sum();
                 metrics.answered(&seen, &request, reply.plugin, reply.rcode, length);
             }
-            messages
+            Replies::new(messages, reply.turn)
         }))
     }
 }

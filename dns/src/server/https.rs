@@ -173,10 +173,10 @@ impl<H: Handler> Https<H> {
         let answer = match handle(&*self.handler, message, self.from, &mut out) {
             Handled::Reply => Some(out),
             Handled::Silent => None,
-            Handled::Later(later) => match later.await.as_mut_slice() {
-                [one] => Some(std::mem::take(one)),
-                _ => None,
-            },
+            Handled::Later(later) => {
+                let mut replies = later.await;
+                replies.next().filter(|_| replies.next().is_none())
+            }
         };
         answer.ok_or(Refused(StatusCode::INTERNAL_SERVER_ERROR, "no response\n"))
     }

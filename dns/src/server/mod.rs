@@ -34,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use front::{Front, Shared};
@@ -71,8 +72,35 @@ pub enum Handled {
     Later(Later),
 }
 
-/// Messages that are waited for: one, none, or over TCP as many as a zone transfer needs.
-pub type Later = Pin<Box<dyn Future<Output = Vec<Vec<u8>>> + Send>>;
+/// Messages that are waited for.
+pub type Later = Pin<Box<dyn Future<Output = Replies> + Send>>;
+
+/// Messages to send: one, none, or over TCP as many as a zone transfer needs.
+#[derive(Debug, Default)]
+pub struct Replies {
+    messages: std::vec::IntoIter<Vec<u8>>,
+    /// What a transfer holds until it has been sent.
+    turn: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Replies {
+    /// These messages, and what is held until they have been sent.
+    pub fn new(messages: Vec<Vec<u8>>, turn: Option<Arc<OwnedSemaphorePermit>>) -> Self {
+        Self { messages: messages.into_iter(), turn }
+    }
+}
+
+impl Iterator for Replies {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let next = self.messages.next();
+        if next.is_none() {
+            self.turn = None;
+        }
+        next
+    }
+}
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use callsign_shared::{name::Key, object::Protocol};
+use callsign_shared::object::Protocol;
 use compact_str::CompactString as Text;
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
@@ -63,7 +63,7 @@ pub enum Place {
     /// A Service's port: an index of [`ServiceNames::ports`].
     Port(Arc<ServiceNames>, usize),
     /// Several of a Service's ports: the name leaves port or protocol open.
-    Ports(Arc<ServiceNames>, Box<Node>),
+    Ports(Arc<ServiceNames>, Arc<Node>),
     /// An endpoint: an index of [`ServiceNames::hosts`].
     Host(Arc<ServiceNames>, usize),
     /// An endpoint that is a domain name: an index of [`ServiceNames::aliases`].
@@ -152,10 +152,16 @@ impl Zone {
                     .is_some_and(|asked| names.ports.iter().any(|port| port.protocol == asked));
                 if below { Place::Empty } else { Place::Nothing }
             }
-            (_, ["_", port]) => self.find_open(&names.key, bare(port), None),
-            (_, [label, "_"]) => {
-                protocol(label).map_or(Place::Nothing, |asked| self.find_open(&names.key, "", Some(asked)))
+            (_, ["_", "_"]) => Place::Service(names),
+            (_, ["_", port]) => {
+                // Only what is there is made: names that nobody has cost nothing.
+                let port = bare(port);
+                let known = names.ports.iter().any(|known| known.name == port);
+                if known { self.find_open(&names, Open { port, protocol: None }) } else { Place::Nothing }
             }
+            (_, [label, "_"]) => protocol(label).map_or(Place::Nothing, |asked| {
+                self.find_open(&names, Open { port: "", protocol: Some(asked) })
+            }),
             (_, [label, port]) => {
                 let asked = protocol(label).map(|protocol| (bare(port), protocol));
                 let at = asked.and_then(|(name, protocol)| {
@@ -170,11 +176,11 @@ impl Zone {
         }
     }
 
-    /// A port's name in which an empty port or no protocol is any.
-    fn find_open(&self, key: &Key, port: &str, protocol: Option<Protocol>) -> Place {
-        let open = Open { port: Some(port).filter(|port| !port.is_empty()), protocol };
-        let found = self.index.view(key).and_then(|view| ServiceNames::build_open(&self.config, &view, open));
-        found.map_or(Place::Nothing, |(names, node)| Place::Ports(Arc::new(names), Box::new(node)))
+    /// Ports of which one of both labels is left open.
+    fn find_open(&self, names: &ServiceNames, open: Open<'_>) -> Place {
+        let view = self.index.view(&names.key);
+        let found = view.and_then(|view| self.open.get(&self.config, &view, open));
+        found.map_or(Place::Nothing, |(names, node)| Place::Ports(names, node))
     }
 
     fn find_pod(&self, namespace: &str, label: &str) -> Place {

@@ -1,34 +1,75 @@
 //! Names of ports that leave the port or the protocol open: `_._tcp.<service>`, `_http._.<service>`, `_._.<service>`.
 //!
 //! CoreDNS reads each of both labels with or without its underscore, and takes what is empty then for any
-//! (`plugin/kubernetes/parse.go`, `matchPortAndProtocol`). They are asked for so rarely that nothing is kept for them: they
-//! are made from the index when somebody asks.
+//! (`plugin/kubernetes/parse.go`, `matchPortAndProtocol`). They are asked for so rarely that they are made from the index
+//! when somebody asks, and only the last few are kept.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use callsign_shared::{
     index::ServiceView,
     object::{ClusterIp, Protocol},
 };
 
+use compact_str::CompactString as Text;
+use parking_lot::Mutex;
+
 use super::{
     config::ZoneConfig,
     service::{Endpoints, Found, Kind, Node, ServiceNames, own_node},
 };
 
-/// What a name asks for: `None` is any.
+/// What a name asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open<'a> {
-    pub(super) port: Option<&'a str>,
+    /// The port's name in lower case; empty is any.
+    pub(super) port: &'a str,
+    /// `None` is any.
     pub(super) protocol: Option<Protocol>,
+}
+
+/// How many are kept.
+const KEPT: usize = 256;
+
+/// A Service's names and what is at one of them; `None` where it has no such port.
+type Made = Option<(Arc<ServiceNames>, Arc<Node>)>;
+
+/// What was made for the last few, each with what it was made of. That is not held, only recognised: a view to which
+/// nobody else holds on is edited where it is, but never one of which this is known here.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<HashMap<(Text, Text, Option<Protocol>), (Weak<ServiceView>, Made)>>);
+
+impl Known {
+    /// What is at a name of this Service.
+    pub(super) fn get(&self, config: &ZoneConfig, view: &Arc<ServiceView>, open: Open<'_>) -> Made {
+        let key = (super::service_key(&view.key), Text::new(open.port), open.protocol);
+        if let Some((basis, made)) = self.0.lock().get(&key)
+            && std::ptr::eq(basis.as_ptr(), Arc::as_ptr(view))
+        {
+            return made.clone();
+        }
+        let made = ServiceNames::build_open(config, view, open);
+        let made = made.map(|(names, node)| (Arc::new(names), Arc::new(node)));
+        let mut kept = self.0.lock();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(key, (Arc::downgrade(view), made.clone()));
+        made
+    }
 }
 
 impl Open<'_> {
     /// Whether it asks for whatever there is.
     pub(super) fn is_any(self) -> bool {
-        self.port.is_none() && self.protocol.is_none()
+        self.port.is_empty() && self.protocol.is_none()
     }
 
     pub(super) fn takes(self, name: &str, protocol: Protocol) -> bool {
-        self.port.is_none_or(|port| name.eq_ignore_ascii_case(port))
+        (self.port.is_empty() || name.eq_ignore_ascii_case(self.port))
             && self.protocol.is_none_or(|asked| asked == protocol)
     }
 }
@@ -41,10 +82,6 @@ impl ServiceNames {
         open: Open<'_>,
     ) -> Option<(Self, Node)> {
         let names = Self::build(config, view)?;
-        if open.is_any() {
-            let has_ports = matches!(names.kind, Kind::ClusterIp | Kind::Headless);
-            return has_ports.then(|| (names.clone(), names.own.clone()));
-        }
         let node = match &names.kind {
             Kind::ClusterIp => {
                 let service = view.service.as_ref()?;

@@ -51,13 +51,13 @@ impl Zone {
         }
         let [service, rest @ ..] = rest else { return OutsidePlace::Empty };
         let Some(view) = self.index.view(&Key::new(namespace, service)) else { return OutsidePlace::Nothing };
-        let any = Open { port: None, protocol: None };
+        let any = Open { port: "", protocol: None };
         let found = match rest {
             [] => self.at_ports(&view, any, None, endpoints),
             [label] => {
                 let host = self.at_ports(&view, any, Some(label), endpoints);
                 let below = protocol(label).map(|protocol| {
-                    self.at_ports(&view, Open { port: None, protocol: Some(protocol) }, None, endpoints)
+                    self.at_ports(&view, Open { port: "", protocol: Some(protocol) }, None, endpoints)
                 });
                 // Names of ports are below it.
                 if host.is_empty() && below.is_some_and(|below| !below.is_empty()) {
@@ -70,8 +70,7 @@ impl Zone {
                 if protocol.is_none() && !bare(proto).is_empty() {
                     return OutsidePlace::Nothing;
                 }
-                let port = Some(bare(port)).filter(|port| !port.is_empty());
-                self.at_ports(&view, Open { port, protocol }, None, endpoints)
+                self.at_ports(&view, Open { port: bare(port), protocol }, None, endpoints)
             }
             _ => Vec::new(),
         };
@@ -130,7 +129,7 @@ impl Zone {
     /// endpoints', leftmost first.
     pub fn outside_names(&self, key: &Key, endpoints: bool) -> Vec<Vec<String>> {
         let Some(view) = self.index.view(key) else { return Vec::new() };
-        let any = Open { port: None, protocol: None };
+        let any = Open { port: "", protocol: None };
         let mut below: BTreeSet<Vec<String>> = BTreeSet::new();
         below.insert(Vec::new());
         below.extend(
@@ -195,7 +194,7 @@ impl Zone {
                 }
                 NameServerName::Service { service, .. } => {
                     let Some(view) = self.index.view(service) else { continue };
-                    let found = self.at_ports(&view, Open { port: None, protocol: None }, None, endpoints);
+                    let found = self.at_ports(&view, Open { port: "", protocol: None }, None, endpoints);
                     addresses.extend(found.into_iter().filter_map(|one| match one.address {
                         SliceAddress::Ip(ip) => Some(ip),
                         SliceAddress::Name(_) => None,

@@ -432,6 +432,7 @@ fn ports_may_be_left_open() {
     let zone = Zone::new(testing::zone_config(), index);
     let ports = |name: &str| -> Vec<u16> {
         match find(&zone, &format!("{name}.ns.svc.cluster.local.")) {
+            Place::Service(names) => names.own.srv.records.iter().map(|(_, port)| *port).collect(),
             Place::Ports(_, node) => node.srv.records.iter().map(|(_, port)| *port).collect(),
             Place::Nothing => vec![],
             place => panic!("{name}: {place:?}"),
@@ -448,4 +449,11 @@ fn ports_may_be_left_open() {
     assert_eq!(ports("_._tcp.heads"), [8080; 3]);
     assert!(ports("_._.out").is_empty());
     assert!(ports("_._.nosuch").is_empty());
+    // What is kept is not kept longer than what it was made of.
+    let udp = json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80, "protocol": "UDP"}]});
+    apply(&zone.index, &testing::service("mix", udp));
+    assert!(ports("_._tcp.mix").is_empty());
+    assert_eq!(ports("_._udp.mix"), [80]);
+    apply(&zone.index, &pod("heads-9", "heads", "10.0.0.9"));
+    assert_eq!(ports("_._tcp.heads"), [8080; 4]);
 }

@@ -20,6 +20,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -40,6 +41,9 @@ use crate::{
 };
 
 const NAME: &str = "k8s_external";
+
+/// How far behind the external addresses of reverse zones may be: they are gathered from all Services.
+const OLDEST: Duration = Duration::from_secs(1);
 
 /// What the directive says.
 #[derive(Debug)]
@@ -63,6 +67,7 @@ struct External {
 /// Which Services an address leads to.
 struct Reverse {
     serial: u32,
+    made: Instant,
     addresses: BTreeMap<IpAddr, Vec<Key>>,
 }
 
@@ -70,10 +75,12 @@ impl External {
     /// The external addresses as they are now.
     fn reverse(&self, zone: &Zone) -> Arc<Reverse> {
         let serial = zone.serial();
-        match self.reverse.load_full().filter(|known| known.serial == serial) {
+        let fresh = |known: &Arc<Reverse>| known.serial == serial || known.made.elapsed() < OLDEST;
+        match self.reverse.load_full().filter(fresh) {
             Some(known) => known,
             None => {
-                let fresh = Arc::new(Reverse { serial, addresses: zone.outside_addresses() });
+                let fresh =
+                    Arc::new(Reverse { serial, made: Instant::now(), addresses: zone.outside_addresses() });
                 self.reverse.store(Some(Arc::clone(&fresh)));
                 fresh
             }
@@ -97,7 +104,7 @@ impl Plugin for External {
             Some(zone) => _ = self.zone.set(Arc::clone(zone)),
             // As with CoreDNS, which passes everything on then.
             None => {
-                tracing::warn!(target: "plugin/k8s_external", "there is no kubernetes in the block: nothing is answered")
+                tracing::warn!(target: "plugin/k8s_external", "there is no kubernetes in the block: nothing is answered");
             }
         }
         Ok(())

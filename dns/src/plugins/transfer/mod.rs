@@ -12,14 +12,14 @@
 mod directive;
 mod notify;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RData, Record, RecordType},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use directive::Stanza;
 pub use directive::setup;
@@ -33,18 +33,20 @@ use crate::{
 
 const NAME: &str = "transfer";
 
-/// Transfers that are gathered at once. Others wait their turn.
-const AT_ONCE: usize = 2;
+/// Transfers at once, until they have been sent: each has a whole zone in memory. Others wait their turn.
+const AT_ONCE: usize = 8;
+/// How long they wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The plugin.
 struct Transfer {
     stanzas: Arc<[Stanza]>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Transfer {
     fn new(stanzas: Arc<[Stanza]>) -> Self {
-        Self { stanzas, turns: Semaphore::new(AT_ONCE) }
+        Self { stanzas, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     async fn answer(&self, query: &mut Query, next: Next<'_>) -> Reply {
@@ -62,16 +64,18 @@ impl Transfer {
             return Reply::failed(NAME, "an IXFR without the SOA that the client has");
         }
         let unless = query.request.serial.filter(|_| incremental);
-        let Ok(turn) = self.turns.acquire().await else { return Reply::failed(NAME, "it has ended") };
+        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Reply::failed(NAME, "too many transfers at once") };
         let gathered = tokio::task::spawn_blocking({
             let (block, zone) = (Arc::clone(&query.block), name.clone());
             move || gather(&block, &zone, unless)
         });
-        let gathered = gathered.await;
-        drop(turn);
-        let mut records = match gathered {
+        let mut records = match gathered.await {
             Ok(Some(records)) => records,
-            Ok(None) => return next.serve(query).await,
+            Ok(None) => {
+                drop(turn);
+                return next.serve(query).await;
+            }
             Err(error) => return Reply::failed(NAME, error.to_string()),
         };
         let Some(soa) = records.first().cloned() else {
@@ -92,7 +96,9 @@ impl Transfer {
                 records.len()
             );
         }
-        Reply { authoritative: true, transfer: Some(records), ..Reply::new(NAME, ResponseCode::NoError) }
+        let mut reply = Reply::new(NAME, ResponseCode::NoError);
+        (reply.authoritative, reply.transfer, reply.turn) = (true, Some(records), Some(Arc::new(turn)));
+        reply
     }
 }
 

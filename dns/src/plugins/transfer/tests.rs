@@ -164,7 +164,7 @@ async fn another_codec_reads_the_messages() {
     let Handled::Later(later) = front.handle(&question.to_vec().unwrap(), from, &mut Vec::new()) else {
         panic!("not waited for");
     };
-    let messages = later.await;
+    let messages: Vec<Vec<u8>> = later.await.collect();
     assert!(messages.len() > 1);
     let mut kinds = Vec::new();
     for message in &messages {
@@ -177,6 +177,24 @@ async fn another_codec_reads_the_messages() {
     }
     assert_eq!((kinds[0], kinds[kinds.len() - 1]), (second::Rtype::SOA, second::Rtype::SOA));
     assert!(kinds.len() > 600, "{}", kinds.len());
+}
+
+/// A transfer is in memory until it has been sent: those who do not take theirs keep others waiting, and then from it.
+#[tokio::test(start_paused = true)]
+async fn only_so_many_are_being_sent_at_once() {
+    let router = testing::router(&corefile("transfer {\n to *\n }"));
+    let mut held = Vec::new();
+    for _ in 0..super::AT_ONCE {
+        held.push(ask(&router, "cluster.local.", RecordType::AXFR, None).await);
+    }
+    assert!(held.iter().all(|reply| reply.transfer.is_some() && reply.turn.is_some()));
+    let late = ask(&router, "cluster.local.", RecordType::AXFR, None).await;
+    assert_eq!(
+        (late.rcode, late.error.as_deref()),
+        (ResponseCode::ServFail, Some("too many transfers at once"))
+    );
+    held.pop();
+    assert!(ask(&router, "cluster.local.", RecordType::AXFR, None).await.transfer.is_some());
 }
 
 #[tokio::test]
