@@ -30,6 +30,7 @@ use crate::{
     coredns::{REVISION, VERSION},
     exit::Exit,
     pages::{Pages, Status, Wanted},
+    process::ProcessMetrics,
     writing::Writing,
 };
 
@@ -119,6 +120,7 @@ impl Engine {
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
         let meters = Arc::new(Meters::default());
         meters.edit(build_info);
+        meters.edit(|registry| registry.register_collector(Box::new(ProcessMetrics)));
         let own_addresses = match &settings.dns {
             Some(dns) if dns.own_addresses.is_empty() => own_addresses(),
             Some(dns) => dns.own_addresses.clone(),

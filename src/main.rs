@@ -12,6 +12,7 @@ mod exit;
 mod leader;
 mod log;
 mod pages;
+mod process;
 mod requests;
 #[cfg(feature = "sandbox")]
 mod sandbox;
