@@ -93,19 +93,29 @@ impl Plugin for Cache {
             return Quickly::Slow;
         }
         let key = key(&asked.name, asked.qtype, asked.qclass, dnssec_ok, request.checking_disabled, &[]);
-        let Found::Fresh(entry, seconds) = core.store.get(&key, now) else { return Quickly::Slow };
+        let (entry, seconds) = match core.store.get(&key, now) {
+            Found::Fresh(entry, seconds) => (entry, Some(seconds)),
+            // Being got again, or not to be had just now: there is nothing to begin.
+            Found::Stale(entry) if core.may_serve(&entry, now) && !entry.may_refresh(now) => (entry, None),
+            Found::Stale(_) | Found::Nothing => return Quickly::Slow,
+        };
         let Some(tally) = core.tallies.known(question.server) else { return Quickly::Slow };
         let sending = Sending {
-            ttl: core.ttl(&entry, seconds),
+            ttl: seconds.map_or(0, |seconds| core.ttl(&entry, seconds)),
             limit: request.limit_within(question.peer.transport, question.payload),
             payload: question.payload,
             rotation: question.rotation,
         };
-        if core.is_due(&entry, seconds, now) || !entry.write(request, sending, out) {
+        if seconds.is_some_and(|seconds| core.is_due(&entry, seconds, now))
+            || !entry.write(request, sending, out)
+        {
             return Quickly::Slow;
         }
-        core.count_popularity(&entry, now);
         tally.requests.inc();
+        match seconds {
+            Some(_) => core.count_popularity(&entry, now),
+            None => drop(tally.stale.inc()),
+        }
         tally.half(entry.kind).hits.inc();
         Quickly::Answered(Answered {
             rcode: entry.rcode,

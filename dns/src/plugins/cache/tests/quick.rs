@@ -69,6 +69,17 @@ async fn what_is_too_long_or_needs_more_takes_the_slow_way() {
     assert!(testing::quickly(&bench.router, &question).is_none(), "due");
     bench.wait(10.0);
     assert!(testing::quickly(&bench.router, &question).is_none(), "stale");
+    // While it cannot be got again there is nothing to begin.
+    bench.says(Reply::new("behind", ResponseCode::ServFail));
+    bench.ask("a.example.", RecordType::A).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let quick = testing::quickly(&bench.router, &question).expect("the failure is young");
+    assert_eq!(message(&quick).answers[0].ttl, 0);
+    assert_eq!(decoded(&quick), decoded(&testing::slowly(&bench.router, &question).await));
+    bench.wait(6.0);
+    assert!(testing::quickly(&bench.router, &question).is_none(), "it is to be tried again");
 }
 
 #[tokio::test]
