@@ -15,6 +15,7 @@ use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
     plugin::{Note, Setup},
+    plugins::reading::duration_text,
 };
 
 const EXPIRE: Duration = Duration::from_secs(10);
@@ -202,9 +203,10 @@ fn rcodes(option: &Directive, takes: impl Fn(ResponseCode) -> bool) -> Result<Ve
 
 /// The directive with its defaults filled in.
 fn describe(config: &ForwardConfig, directive: &Directive, targets: &[target::Target]) -> Vec<String> {
-    let to = targets.iter().map(|target| {
-        let scheme = if target.tls { "tls://" } else { "" };
-        format!(" {scheme}{}", target.address)
+    let to = targets.iter().map(|target| match (&target.server_name, target.tls) {
+        (None, false) => format!(" {}", target.address),
+        (None, true) => format!(" tls://{}", target.address),
+        (Some(name), _) => format!(" tls://{}%{name}:{}", target.address.ip(), target.address.port()),
     });
     let mut lines = vec![format!(
         "forward {}{} {{",
@@ -219,7 +221,7 @@ fn describe(config: &ForwardConfig, directive: &Directive, targets: &[target::Ta
     lines.push(format!("    policy {policy}"));
     lines.push(format!("    max_fails {}", config.checks.most_failures));
     lines.push(format!("    max_concurrent {}", config.most_concurrent));
-    lines.push(format!("    expire {:?}", config.keeping.idle));
+    lines.push(format!("    expire {}", duration_text(config.keeping.idle)));
     for option in &directive.body {
         if !matches!(option.name.text.as_str(), "policy" | "max_fails" | "max_concurrent" | "expire") {
             let words: Vec<&str> =

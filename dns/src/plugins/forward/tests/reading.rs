@@ -130,3 +130,20 @@ async fn nameservers_are_read_from_a_file() {
     let error = testing::config(&block).unwrap_err().to_string();
     assert!(error.ends_with("Corefile:2 - Error during parsing: no nameservers found"), "{error}");
 }
+
+#[tokio::test]
+async fn what_was_understood_can_be_read_again() {
+    for text in [
+        "forward . 10.0.0.1 [2001:db8::1]:1053",
+        "forward example.org tls://9.9.9.9%dns.quad9.net:853 tls://2620:fe::fe%dns.quad9.net {\nexpire 1m\npolicy sequential\n}",
+        "forward . 10.0.0.1 {\nexcept a.example b.example\nforce_tcp\nnext NXDOMAIN\nmax_concurrent 1000\n}",
+    ] {
+        let read = |text: &str| {
+            let config =
+                testing::config(&format!(".:53 {{\n{text}\n}}")).unwrap_or_else(|error| panic!("{error}"));
+            config.blocks[0].chain[0].describe()
+        };
+        let lines = read(text);
+        assert_eq!(read(&lines.join("\n")), lines, "{text}");
+    }
+}
