@@ -1,4 +1,7 @@
 //! `cancel`: an end to how long a question may be worked on.
+//!
+//! It stands behind `errors` and `log`, other than in CoreDNS, where it comes before them and they are told of the end by
+//! the context: what ran out of time is logged here too.
 
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use crate::{
     plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
 };
 
+const NAME: &str = "cancel";
 /// What is given where none is written: a little more than the five seconds after which resolvers ask again.
 const TIMEOUT: Duration = Duration::from_millis(5001);
 
@@ -38,7 +42,7 @@ struct Cancel {
 
 impl Plugin for Cancel {
     fn name(&self) -> &'static str {
-        "cancel"
+        NAME
     }
 
     fn quick(&self, _: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
@@ -47,8 +51,15 @@ impl Plugin for Cancel {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         Box::pin(async move {
-            let answered = tokio::time::timeout(self.timeout, next.serve(query)).await;
-            answered.unwrap_or_else(|_| Reply::failed("cancel", "context deadline exceeded"))
+            let (question, options) = (query.question.clone(), query.options.clone());
+            match tokio::time::timeout(self.timeout, next.serve(query)).await {
+                Ok(reply) => reply,
+                Err(_) => {
+                    // Whoever changed the question has not come to change it back.
+                    (query.question, query.options) = (question, options);
+                    Reply::failed(NAME, "context deadline exceeded")
+                }
+            }
         })
     }
 }
@@ -57,7 +68,10 @@ impl Plugin for Cancel {
 mod tests {
     use std::sync::Arc;
 
-    use hickory_proto::{op::ResponseCode, rr::RecordType};
+    use hickory_proto::{
+        op::ResponseCode,
+        rr::{Name, RecordType},
+    };
 
     use super::*;
     use crate::testing;
@@ -70,6 +84,7 @@ mod tests {
         }
 
         fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
+            query.question.name = Name::root();
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 next.serve(query).await
@@ -87,6 +102,7 @@ mod tests {
         assert_eq!(reply.rcode, ResponseCode::ServFail);
         assert_eq!(reply.error.as_deref(), Some("context deadline exceeded"));
         assert_eq!(began.elapsed().as_secs(), 1);
+        assert_eq!(query.name().to_string(), "example.org.", "the question is as it was");
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Plugin for Chaos {
 }
 
 fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default().to_owned()
+    let end = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hickory_proto::{op::ResponseCode, rr::Name};
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
 use regex::{Regex, RegexBuilder};
 
 use crate::{
@@ -78,17 +81,8 @@ pub(crate) fn pattern(token: &Token) -> Result<Regex, Error> {
     })
 }
 
-/// A record's type by its name, or `TYPE12345`, or `ANY`.
-///
-/// # Errors
-/// When there is no such type.
-pub(crate) fn record_type(token: &Token) -> Result<hickory_proto::rr::RecordType, Error> {
-    parse_type(&token.text).ok_or_else(|| token.error(format!("invalid RR type {}", token.text)))
-}
-
 /// A record's type by its name, in any case, or `TYPE12345` (RFC 3597 5).
-pub(crate) fn parse_type(text: &str) -> Option<hickory_proto::rr::RecordType> {
-    use hickory_proto::rr::RecordType;
+pub(crate) fn parse_type(text: &str) -> Option<RecordType> {
     let upper = text.to_ascii_uppercase();
     if let Some(number) = upper.strip_prefix("TYPE") {
         return number.parse::<u16>().ok().map(RecordType::from);
@@ -114,7 +108,7 @@ pub(crate) fn parse_type(text: &str) -> Option<hickory_proto::rr::RecordType> {
 }
 
 /// A type as logs and metrics have it: `A`, `TYPE12345`.
-pub(crate) fn type_text(qtype: hickory_proto::rr::RecordType) -> String {
+pub(crate) fn type_text(qtype: RecordType) -> String {
     let text = qtype.to_string();
     if text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-') && !text.is_empty() {
         text

@@ -13,7 +13,7 @@ use super::{
     reading::Zones,
 };
 use crate::{
-    block::BlockConfig,
+    block::{BlockConfig, key_zones},
     corefile::{Directive, Error},
     plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
 };
@@ -58,10 +58,7 @@ impl Rule {
         };
         let mut zones = Vec::new();
         for token in names {
-            let wrong = |_| token.error(format!("'{}' is not a name", token.text));
-            let mut name = Name::from_ascii(&token.text).map_err(wrong)?;
-            name.set_fqdn(true);
-            zones.push(name);
+            zones.extend(key_zones(token, &token.text)?);
         }
         if zones.is_empty() {
             zones.push(Name::root());

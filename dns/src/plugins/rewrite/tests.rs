@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn what_passes_is_not_changed(labels in prop::collection::vec("[abAB]{1,3}", 1..4), qtype in 0..2_usize) {
         let rules = "rewrite name a.b b.a\n rewrite name suffix .ab .ba\n rewrite name regex ^ba+\\. x\n rewrite type AAAA A";
-        let plugin = plugin(&rules);
+        let plugin = plugin(rules);
         let name = format!("{}.", labels.join("."));
         let qtype = [RecordType::A, RecordType::AAAA][qtype];
         let mut query = testing::query(&name, qtype);

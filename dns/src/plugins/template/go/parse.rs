@@ -17,20 +17,20 @@ pub(super) enum Node {
     Emit(Pipeline),
     If {
         condition: Pipeline,
-        then: Vec<Node>,
-        otherwise: Vec<Node>,
+        then: Vec<Self>,
+        otherwise: Vec<Self>,
     },
     With {
         value: Pipeline,
-        then: Vec<Node>,
-        otherwise: Vec<Node>,
+        then: Vec<Self>,
+        otherwise: Vec<Self>,
     },
     Range {
         key: Option<String>,
         value: Option<String>,
         list: Pipeline,
-        body: Vec<Node>,
-        otherwise: Vec<Node>,
+        body: Vec<Self>,
+        otherwise: Vec<Self>,
     },
 }
 

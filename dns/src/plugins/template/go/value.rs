@@ -10,8 +10,8 @@ pub(in crate::plugins::template) enum Value {
     Bool(bool),
     Number(i64),
     Text(String),
-    List(Vec<Value>),
-    Map(BTreeMap<String, Value>),
+    List(Vec<Self>),
+    Map(BTreeMap<String, Self>),
 }
 
 impl Value {
