@@ -5,6 +5,8 @@
 //! * Authority: SOA and NS of the zones that those names are in, and the proofs (NSEC, NSEC3, DS, RRSIG) within them.
 //! * Additional: addresses of the names that kept records point to.
 
+use std::collections::HashSet;
+
 use hickory_proto::{
     op::Message,
     rr::{Name, RData, Record, RecordType, rdata},
@@ -42,11 +44,11 @@ pub(super) fn keep_relevant(question: &Question, message: &mut Message) {
         }
         _ => false,
     });
-    let targets: Vec<&Name> =
+    let targets: HashSet<&Name> =
         message.answers.iter().chain(&message.authorities).filter_map(target).take(TARGETS).collect();
     message.additionals.retain(|record| {
         matches!(record.record_type(), RecordType::A | RecordType::AAAA | RecordType::RRSIG)
-            && targets.contains(&&record.name)
+            && targets.contains(&record.name)
     });
     for record in message.answers.iter_mut().chain(&mut message.authorities) {
         if record.name == question.name {
