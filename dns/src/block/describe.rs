@@ -43,9 +43,7 @@ impl BlockConfig {
         }
         lines.extend(self.pages());
         lines.extend(self.certificates());
-        if let Some(view) = &self.view {
-            lines.push(format!("# view {}", view.name()));
-        }
+        lines.extend(self.view.iter().flat_map(|view| view.describe()));
         lines
     }
 

@@ -132,6 +132,10 @@ mod tests {
             "nobody"
         }
 
+        fn describe(&self) -> Vec<String> {
+            Vec::new()
+        }
+
         fn selects(&self, _: &Query, _: &crate::block::Block) -> bool {
             false
         }

@@ -9,6 +9,8 @@ use crate::plugin::Query;
 pub trait View: fmt::Debug + Send + Sync {
     /// Its name, in metrics.
     fn name(&self) -> &str;
+    /// Its directive, as lines of a Corefile.
+    fn describe(&self) -> Vec<String>;
     /// Whether the block, which this is, takes this question.
     fn selects(&self, query: &Query, block: &Block) -> bool;
 }

@@ -61,9 +61,6 @@ pub enum How {
 
 use How::{Accepted, Chain, Refused, Settings};
 
-/// What a directive says that is not built yet.
-const MISSING: &str = "is not implemented";
-
 /// Every directive, in the order of CoreDNS's `plugin.cfg`: that of settings, and of the steps of the chain.
 pub const TABLE: &[Entry] = &[
     Entry { name: "root", how: Settings(settings::root) },

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::corefile::{Corefile, Directive, Files, FilesOnDisk, ServerBlock};
+use crate::{
+    block::Config,
+    corefile::{Corefile, Directive, Files, FilesOnDisk, ServerBlock},
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corefiles")
@@ -249,4 +252,33 @@ fn nodelocaldns() {
         );
     }
     assert_eq!(blocks.len(), 4);
+}
+
+/// Every directive of every file does what it says, and what is understood of it means the same.
+#[test]
+fn all_are_served() {
+    let described = |config: &Config| {
+        config.blocks.iter().flat_map(|block| block.describe()).map(|line| line + "\n").collect::<String>()
+    };
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let cluster = entry.unwrap().file_name().into_string().unwrap();
+        let file = parse(&cluster);
+        let config = Config::read(&file, 53).unwrap_or_else(|error| panic!("{error}"));
+        for (block, read) in config.blocks.iter().zip(&file.blocks) {
+            assert_eq!(block.keys.len(), read.keys.len(), "{cluster}");
+            assert_eq!(block.verdicts.len(), read.directives.len(), "{cluster}: {:?}", block.verdicts);
+            assert!(
+                block.verdicts.iter().all(|verdict| verdict.without_effect.is_none()),
+                "{:?}",
+                block.verdicts
+            );
+        }
+        let shown = described(&config);
+        let again = Corefile::parse("shown", &shown, &FilesOnDisk).unwrap();
+        let again = Config::read(&again, 53).unwrap_or_else(|error| panic!("{error}\n{shown}"));
+        assert_eq!(described(&again), shown);
+        seen += 1;
+    }
+    assert!(seen >= 13, "{seen}");
 }

@@ -39,18 +39,24 @@ pub(super) fn setup(block: &mut BlockConfig, directives: &[&Directive]) -> Resul
     if expressions.is_empty() {
         return Err(directive.error(format!("view {} has no expression", name.text)));
     }
-    block.view = Some(Arc::new(Selection { name: name.text.clone(), expressions }));
+    let lines = crate::plugin::lines(directive);
+    block.view = Some(Arc::new(Selection { name: name.text.clone(), lines, expressions }));
     Ok(())
 }
 
 struct Selection {
     name: String,
+    lines: Vec<String>,
     expressions: Vec<Expression>,
 }
 
 impl View for Selection {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn describe(&self) -> Vec<String> {
+        self.lines.clone()
     }
 
     fn selects(&self, query: &Query, block: &Block) -> bool {
