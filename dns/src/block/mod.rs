@@ -7,6 +7,8 @@
 mod config;
 mod describe;
 mod key;
+#[cfg(test)]
+mod options;
 mod overlap;
 #[cfg(test)]
 mod random;
