@@ -34,13 +34,16 @@ pub(super) struct Open<'a> {
 /// How many are kept.
 const KEPT: usize = 256;
 
+/// The Service, the port and the protocol.
+type Asked = (Text, Text, Option<Protocol>);
+
 /// A Service's names and what is at one of them; `None` where it has no such port.
 type Made = Option<(Arc<ServiceNames>, Arc<Node>)>;
 
 /// What was made for the last few, each with what it was made of. That is not held, only recognised: a view to which
 /// nobody else holds on is edited where it is, but never one of which this is known here.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<HashMap<(Text, Text, Option<Protocol>), (Weak<ServiceView>, Made)>>);
+pub(super) struct Known(Mutex<HashMap<Asked, (Weak<ServiceView>, Made)>>);
 
 impl Known {
     /// What is at a name of this Service.
