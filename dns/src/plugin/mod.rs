@@ -39,6 +39,9 @@ pub use setup::{Clusters, Meter, Meters, Note, Setup, StartError, World};
 
 use crate::zone::Zone;
 
+/// The name of a piece of metadata: `plugin/label`.
+pub type Label = std::borrow::Cow<'static, str>;
+
 /// A started plugin.
 pub trait Plugin: Send + Sync + 'static {
     /// Its directive.
@@ -87,7 +90,7 @@ pub trait Plugin: Send + Sync + 'static {
     }
 
     /// What it knows about a query, as `plugin/label` and value, for logs and expressions.
-    fn metadata(&self, _query: &Query, _add: &mut dyn FnMut(&'static str, String)) {}
+    fn metadata(&self, _query: &Query, _add: &mut dyn FnMut(Label, String)) {}
 
     /// Called once, when all plugins of the block have been started: it may look for those it works with.
     ///

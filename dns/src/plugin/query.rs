@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use futures::future::BoxFuture;
 use hickory_proto::rr::{Name, RecordType};
 
-use super::Reply;
+use super::{Label, Reply};
 use crate::{
     answer::{Question, Request},
     block::{Block, Router},
@@ -36,7 +36,7 @@ pub struct Query {
     /// All blocks.
     pub router: Arc<Router>,
     /// What plugins know about it, filled in by `metadata`.
-    pub metadata: Vec<(&'static str, String)>,
+    pub metadata: Vec<(Label, String)>,
     /// Whether it is ours, asked on the way of answering another, and how deep.
     pub internal: Internal,
     /// Where it is counted.

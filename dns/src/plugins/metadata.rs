@@ -6,7 +6,7 @@ use super::reading::{Zones, no_body, once, zones};
 use crate::{
     block::{Block, BlockConfig},
     corefile::{Directive, Error},
-    plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
+    plugin::{Label, Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
 };
 
 /// Reads the directive.
@@ -21,8 +21,8 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
 }
 
 /// What the plugins of a block know about a query: label and value.
-pub(crate) fn known(block: &Block, query: &Query) -> Vec<(&'static str, String)> {
-    let view = block.view.as_ref().map(|view| ("view/name", view.name().to_owned()));
+pub(crate) fn known(block: &Block, query: &Query) -> Vec<(Label, String)> {
+    let view = block.view.as_ref().map(|view| (Label::Borrowed("view/name"), view.name().to_owned()));
     let mut known: Vec<_> = view.into_iter().collect();
     for plugin in &block.plugins {
         plugin.metadata(query, &mut |label, value| known.push((label, value)));
@@ -63,15 +63,15 @@ mod tests {
 
     /// Knows the name, and remembers what the query carried.
     #[derive(Default)]
-    struct Knows(Mutex<Vec<(&'static str, String)>>);
+    struct Knows(Mutex<Vec<(Label, String)>>);
 
     impl Plugin for Knows {
         fn name(&self) -> &'static str {
             "knows"
         }
 
-        fn metadata(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
-            add("knows/name", query.name().to_string());
+        fn metadata(&self, query: &Query, add: &mut dyn FnMut(Label, String)) {
+            add("knows/name".into(), query.name().to_string());
         }
 
         fn serve<'a>(&'a self, query: &'a mut Query, _: Next<'a>) -> BoxFuture<'a, Reply> {
@@ -88,7 +88,7 @@ mod tests {
         block.plugins.push(knows.clone());
         let block = Arc::new(block);
         for (name, wanted) in [
-            ("Www.Example.org.", vec![("knows/name", "Www.Example.org.".to_owned())]),
+            ("Www.Example.org.", vec![(Label::Borrowed("knows/name"), "Www.Example.org.".to_owned())]),
             ("example.net.", vec![]),
         ] {
             let mut query = testing::query(name, RecordType::A);

@@ -28,6 +28,8 @@ use crate::plugins::reading::parse_type;
 
 /// How deep files may include files.
 const DEEPEST: usize = 7;
+/// The most records that a zone may generate.
+const MOST_GENERATED: usize = 1 << 20;
 /// The largest file, bytes, all that it includes counted.
 const LARGEST: u64 = 512 << 20;
 
@@ -62,6 +64,7 @@ impl Master {
             default_ttl: None,
             last_ttl: None,
             left: LARGEST,
+            generated: 0,
             master: Self { records: Vec::new(), files: BTreeSet::new(), outside: 0 },
         };
         reader.read_file(path, 0, None)?;
@@ -76,6 +79,7 @@ struct Reader<'a> {
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
     left: u64,
+    generated: usize,
     master: Master,
 }
 
@@ -117,7 +121,12 @@ impl Reader<'_> {
                 None => self.record(entry).map_err(|message| at(entry.line, message))?,
                 Some("$INCLUDE") => self.include(entry, path, depth)?,
                 Some("$GENERATE") => {
-                    for entry in generate(entry).map_err(|message| at(entry.line, message))? {
+                    let all = generate(entry).map_err(|message| at(entry.line, message))?;
+                    self.generated += all.len();
+                    if self.generated > MOST_GENERATED {
+                        return Err(at(entry.line, "too many records are generated".to_owned()));
+                    }
+                    for entry in all {
                         self.record(&entry).map_err(|message| at(entry.line, message))?;
                     }
                 }
@@ -266,6 +275,7 @@ pub(crate) fn record(text: &str) -> Result<Record, String> {
         default_ttl: Some(3600),
         last_ttl: None,
         left: 0,
+        generated: 0,
         master: Master { records: Vec::new(), files: BTreeSet::new(), outside: 0 },
     };
     reader.record(&entry)?;
@@ -458,6 +468,32 @@ $GENERATE 1-2 g$ A 192.0.2.1$
         }
         for text in ["", "h", "1x", "-1", "4294967296", "9999999999999999999999", "7102w"] {
             assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn not_everything_is_generated() {
+        let text = "$TTL 1\n".to_owned() + &"$GENERATE 0-65535 a A 192.0.2.1\n".repeat(17);
+        assert_eq!(read(&text).unwrap_err(), "db:18: too many records are generated");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, ..Default::default() })]
+
+        /// Whatever a file holds, it is read or refused.
+        #[test]
+        fn any_text_is_read_or_refused(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "@", "www", "a.b", "*", "\\", "\"", "(", ")", ";", "\n", "\n ", " ", "IN", "A", "SOA", "TXT", "MX", "$TTL",
+                    "$ORIGIN", "$INCLUDE", "$GENERATE", "1-3", "$", "${1,2,x}", "60", "1h", "192.0.2.1", "\\#", "\\065", "é",
+                    "TYPE65280", "DNAME", "HTTPS", ".", "..", "0",
+                ]),
+                0..40,
+            ),
+            glue in proptest::sample::select(vec!["", " "]),
+        ) {
+            let _ = read(&words.join(glue));
         }
     }
 }

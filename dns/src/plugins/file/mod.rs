@@ -65,6 +65,12 @@ impl File {
         holds.max_by_key(|served| served.zone.num_labels())
     }
 
+    /// The zone that a question is for: that of a DS is the parent's, where it is here too (RFC 4035 3.1.4.1).
+    fn zone_for(&self, name: &Name, qtype: RecordType) -> Option<&Arc<Served>> {
+        let parent = (!name.is_root() && qtype == RecordType::DS).then(|| self.zone_of(&name.base_name()));
+        parent.flatten().or_else(|| self.zone_of(name))
+    }
+
     async fn answer(&self, query: &mut Query, next: Next<'_>, data: &ZoneData) -> Reply {
         let (name, qtype) = (query.name().clone(), query.qtype());
         let found = lookup::lookup(data, &name, qtype, query.dnssec_ok());
@@ -102,7 +108,9 @@ impl Plugin for File {
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
-        let Some(served) = self.zone_of(query.name()).filter(|_| query.question.qclass == CLASS_IN) else {
+        let Some(served) =
+            self.zone_for(query.name(), query.qtype()).filter(|_| query.question.qclass == CLASS_IN)
+        else {
             return next.serve(query);
         };
         if matches!(query.qtype(), RecordType::AXFR | RecordType::IXFR) {

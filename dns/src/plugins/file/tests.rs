@@ -161,6 +161,24 @@ async fn delegations_lead_away() {
     }
 }
 
+/// Of two zones that are both here the upper one has the DS of the lower one (RFC 4035 3.1.4.1).
+#[tokio::test]
+async fn the_ds_is_the_parents() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("up"), ZONE).unwrap();
+    std::fs::write(at("low"), "$TTL 1\n@ SOA a b 1 1 1 1 1\nw A 192.0.2.99\n").unwrap();
+    let text = format!(".:53 {{\n file {} example.org\n file {} sub.example.org\n}}", at("up"), at("low"));
+    let router = testing::router(&text);
+    assert_eq!(ask(&router, "sub.", RecordType::DS).await.answers.len(), 1);
+    assert_eq!(lines(&ask(&router, "w.sub.", RecordType::A).await.answers), ["w.sub.@ 1 A 192.0.2.99"]);
+    assert!(ask(&router, "sub.", RecordType::SOA).await.authoritative);
+    assert_eq!(
+        lines(&ask(&router, "w.sub.", RecordType::DS).await.authorities)[0].split(' ').next(),
+        Some("sub.@")
+    );
+}
+
 #[tokio::test]
 async fn a_dname_stands_for_all_below_it() {
     let (_folder, router) = served(ZONE, "");

@@ -171,7 +171,7 @@ impl Plugin for Forward {
             drop(place);
             if let Some(upstream) = &landed.upstream {
                 query.metadata.retain(|(label, _)| *label != "forward/upstream");
-                query.metadata.push(("forward/upstream", upstream.to_string()));
+                query.metadata.push(("forward/upstream".into(), upstream.to_string()));
             }
             match landed.reply {
                 Ok(reply) if self.passes_on(&reply) => next.serve(query).await,

@@ -3,31 +3,37 @@
 use hickory_proto::rr::Name;
 
 use super::Kubernetes;
-use crate::{plugin::Query, zone::is_reverse};
+use crate::{
+    plugin::{Label, Query},
+    zone::is_reverse,
+};
 
 impl Kubernetes {
     /// The labels of CoreDNS, as `kubernetes/<label>`. Those of the client need `pods verified`.
-    pub(super) fn describe_query(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
+    pub(super) fn describe_query(&self, query: &Query, add: &mut dyn FnMut(Label, String)) {
         if let Some(pod) = self.zone.client(query.peer.address.ip()) {
-            add("kubernetes/client-namespace", pod.meta.key.namespace.to_string());
-            add("kubernetes/client-pod-name", pod.meta.key.name.to_string());
+            add(Label::Borrowed("kubernetes/client-namespace"), pod.meta.key.namespace.to_string());
+            add(Label::Borrowed("kubernetes/client-pod-name"), pod.meta.key.name.to_string());
+            for (label, value) in pod.meta.labels.iter() {
+                add(Label::Owned(format!("kubernetes/client-label/{label}")), value.to_string());
+            }
         }
         let name = query.name();
         let zones = self.zone.config().zones.iter().filter(|zone| zone.zone_of(name));
         let Some(zone) = zones.max_by_key(|zone| zone.num_labels()) else { return };
         if is_reverse(zone) {
-            return add("kubernetes/parse-error", ERROR.to_owned());
+            return add(Label::Borrowed("kubernetes/parse-error"), ERROR.to_owned());
         }
         match Parts::read(name, zone) {
             Some(parts) => {
-                add("kubernetes/port-name", parts.port);
-                add("kubernetes/protocol", parts.protocol);
-                add("kubernetes/endpoint", parts.endpoint);
-                add("kubernetes/service", parts.service);
-                add("kubernetes/namespace", parts.namespace);
-                add("kubernetes/kind", parts.kind);
+                add(Label::Borrowed("kubernetes/port-name"), parts.port);
+                add(Label::Borrowed("kubernetes/protocol"), parts.protocol);
+                add(Label::Borrowed("kubernetes/endpoint"), parts.endpoint);
+                add(Label::Borrowed("kubernetes/service"), parts.service);
+                add(Label::Borrowed("kubernetes/namespace"), parts.namespace);
+                add(Label::Borrowed("kubernetes/kind"), parts.kind);
             }
-            None => add("kubernetes/parse-error", ERROR.to_owned()),
+            None => add(Label::Borrowed("kubernetes/parse-error"), ERROR.to_owned()),
         }
     }
 }

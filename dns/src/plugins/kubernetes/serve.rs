@@ -10,7 +10,7 @@ use hickory_proto::{
 
 use crate::{
     answer::{self, Resolution, Resolved},
-    plugin::{Next, Plugin, Query, Quick, Quickly, Reply},
+    plugin::{Label, Next, Plugin, Query, Quick, Quickly, Reply},
     plugins::transfer::is_up_to_date,
     zone::{Pods, Zone},
 };
@@ -96,7 +96,7 @@ impl Plugin for Kubernetes {
         self.zone.is_synced()
     }
 
-    fn metadata(&self, query: &Query, add: &mut dyn FnMut(&'static str, String)) {
+    fn metadata(&self, query: &Query, add: &mut dyn FnMut(Label, String)) {
         self.describe_query(query, add);
     }
 

@@ -10,7 +10,7 @@ use hickory_proto::{
 
 use crate::{
     answer::{Question, Request, Transport},
-    plugin::Reply,
+    plugin::{Label, Reply},
     plugins::reading::{class_text, name_text, rcode_text, type_text},
     server::Peer,
 };
@@ -61,7 +61,7 @@ pub(super) struct Asked<'a> {
     pub(super) peer: &'a Peer,
     pub(super) size: usize,
     pub(super) started: Instant,
-    pub(super) metadata: &'a [(&'static str, String)],
+    pub(super) metadata: &'a [(Label, String)],
 }
 
 /// What a line says of an answer.

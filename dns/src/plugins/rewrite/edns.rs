@@ -220,7 +220,7 @@ mod tests {
     fn applied(text: &str, before: &[(u16, &[u8])]) -> (bool, Vec<(u16, Vec<u8>)>) {
         let mut query = testing::query("Www.example.org.", RecordType::AAAA);
         query.options = before.iter().map(|(code, data)| (*code, data.to_vec())).collect();
-        query.metadata = vec![("test/label", "value".to_owned())];
+        query.metadata = vec![("test/label".into(), "value".to_owned())];
         (rule(text).unwrap().apply(&mut query), query.options)
     }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     answer::Transport,
-    plugin::Query,
+    plugin::{Label, Query},
     plugins::reading::{class_text, name_text, type_text},
 };
 
@@ -159,7 +159,7 @@ const OPERATORS: [&str; 11] =
 
 impl Facts {
     /// The facts of a query, and what plugins know about it.
-    pub(super) fn new(query: &Query, metadata: &[(&'static str, String)]) -> Self {
+    pub(super) fn new(query: &Query, metadata: &[(Label, String)]) -> Self {
         let edns = query.request.edns;
         let tcp = query.peer.transport == Transport::Tcp;
         let payload = match edns {
@@ -182,7 +182,7 @@ impl Facts {
         fact("server_port", Value::String(query.peer.local.port().to_string()));
         fact("size", Value::Integer(i64::try_from(query.size).unwrap_or(i64::MAX)));
         fact("type", Value::String(type_text(query.qtype())));
-        let known = metadata.iter().map(|(label, value)| ((*label).to_owned(), Value::String(value.clone())));
+        let known = metadata.iter().map(|(label, value)| (label.to_string(), Value::String(value.clone())));
         fact(METADATA, Value::Map(known.collect()));
         Self(context)
     }
