@@ -163,7 +163,10 @@ impl Engine {
         let wanted = match (&settings.admin, &service) {
             (Admin::Flags(args), _) => Wanted::of_flags(args),
             (Admin::Blocks, Some(service)) => match service.current() {
-                Some(loaded) => Wanted::of_blocks(&loaded.config).map_err(Exit::configuration)?,
+                Some(loaded) => {
+                    let wanted = tokio::task::block_in_place(|| Wanted::of_blocks(&loaded.config));
+                    wanted.map_err(Exit::configuration)?
+                }
                 None => Wanted::default(),
             },
             _ => Wanted::default(),
@@ -282,7 +285,9 @@ impl Reloader {
     /// # Errors
     /// When a plugin cannot start or an address cannot be listened on. Then nothing has changed.
     pub(crate) async fn load(&self, config: Config) -> Result<(), LoadError> {
-        let prepared = self.pages.prepare(Wanted::of_blocks(&config)?)?;
+        // Names of hosts are looked up.
+        let wanted = tokio::task::block_in_place(|| Wanted::of_blocks(&config))?;
+        let prepared = self.pages.prepare(wanted)?;
         self.service.load(config).await?;
         self.pages.serve(prepared);
         Ok(())

@@ -10,6 +10,7 @@
 //! configuration as a whole.
 
 mod address;
+mod http;
 mod poll;
 mod status;
 
@@ -179,10 +180,7 @@ impl Pages {
             let router =
                 Router::new().fallback(answer).with_state((Arc::clone(&self.status), Arc::clone(&offers)));
             let poll = self.poll(local, offers.load(Ordering::Relaxed));
-            let pages = AbortOnDropHandle::new(tokio::spawn(async move {
-                // Serving ends only when the task is dropped.
-                let _ = axum::serve(listener, router).await;
-            }));
+            let pages = AbortOnDropHandle::new(tokio::spawn(http::serve(listener, router)));
             // With port 0 the key is the port it got.
             let key = if address.port() == 0 { local.into() } else { address };
             running.insert(key, Running { local, offers, serving: Serving { pages, poll } });

@@ -43,6 +43,8 @@ const FIRST: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_secs(1);
 /// More than a forwarder takes to give up.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// How often somebody else may answer: at a reload the configuration before may be one.
+const ANSWERED: u8 = 3;
 /// How long a probe may still come back after it was answered.
 const STRAGGLING: Duration = Duration::from_secs(2);
 
@@ -190,11 +192,13 @@ fn own_address(listens: &[SocketAddr]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, first.port()))
 }
 
-/// Asks this server for a name of its own making, a new one each time, until one has come by.
+/// Asks this server for a name of its own making, a new one each time, until one has come by. Where somebody before this
+/// plugin answers for the zone, nothing is forwarded.
 async fn probe(own: SocketAddr, zone: Name, state: Arc<State>) {
     let started = Instant::now();
+    let mut answered = 0;
     sleep(FIRST).await;
-    while started.elapsed() < PROBING && !state.found.load(Ordering::Relaxed) {
+    while started.elapsed() < PROBING && answered < ANSWERED && !state.found.load(Ordering::Relaxed) {
         let Some(name) = unguessable(&zone) else { break };
         state.seen.store(0, Ordering::Relaxed);
         state.probe.store(Some(Arc::new(name.clone())));
@@ -203,6 +207,7 @@ async fn probe(own: SocketAddr, zone: Name, state: Arc<State>) {
             sleep(STRAGGLING).await;
             break;
         }
+        answered += u8::from(matches!(asked, Ok(Ok(()))));
         tracing::debug!(target: "plugin/loop", "the probe of {own} has not come by: {asked:?}");
         sleep(PAUSE).await;
     }

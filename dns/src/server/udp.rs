@@ -46,6 +46,8 @@ struct Asked {
 const KERNEL_BUFFER: usize = 1 << 20;
 /// Larger than any request; the rest of a longer one is cut off and it is then malformed.
 const REQUEST: usize = 4096;
+/// How many datagrams a socket that is to go still takes: more than its buffer holds of small ones.
+const LAST: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds the sockets of one address. With `ours` the port may be one of this process, whose sockets are about to go.
@@ -82,10 +84,22 @@ pub(super) async fn serve<H: Handler>(
     let socket = Arc::new(socket);
     let mut request = vec![0; REQUEST];
     let mut out = Vec::with_capacity(REQUEST);
+    let mut left = LAST;
     loop {
-        let received = tokio::select! {
-            () = stop.cancelled() => return,
-            received = socket.receive(&mut request) => received,
+        let received = if stop.is_cancelled() {
+            // What was there already is answered before the socket goes.
+            match socket.receive(&mut request).now_or_never() {
+                Some(received) if left > 0 => {
+                    left -= 1;
+                    received
+                }
+                _ => return,
+            }
+        } else {
+            tokio::select! {
+                () = stop.cancelled() => continue,
+                received = socket.receive(&mut request) => received,
+            }
         };
         let (length, address, asked) = match received {
             Ok(received) => received,
