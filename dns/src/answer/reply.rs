@@ -190,6 +190,13 @@ fn write_record(writer: &mut Writer<'_>, record: &Record) -> bool {
             writer.u16(mx.preference);
             writer.name(&mx.exchange, Compress::Yes);
         }
+        rr::RData::SRV(srv) => {
+            for number in [srv.priority, srv.weight, srv.port] {
+                writer.u16(number);
+            }
+            // In full (RFC 2782), but pointed to from the addresses behind it.
+            writer.name(&srv.target, Compress::No);
+        }
         rr::RData::SOA(soa) => {
             name(&soa.mname);
             name(&soa.rname);

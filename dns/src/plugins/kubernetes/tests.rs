@@ -52,3 +52,77 @@ async fn options_that_make_no_sense_are_refused_with_their_line() {
         assert_eq!(error, format!("plugin/kubernetes: Corefile:3 - Error during parsing: {message}"));
     }
 }
+
+/// Whatever is asked: what is answered at once is what the whole chain answers.
+#[tokio::test]
+async fn both_ways_answer_the_same() {
+    let router = testing::router(
+        ".:53 {
+            autopath @kubernetes
+            transfer {
+                to *
+            }
+            kubernetes cluster.local in-addr.arpa ip6.arpa {
+                pods verified
+                fallthrough in-addr.arpa
+            }
+            k8s_external example.org {
+                headless
+            }
+        }",
+    );
+    let lefts = [
+        "",
+        "vip.ns.svc.",
+        "heads.ns.svc.",
+        "big.ns.svc.",
+        "out.ns.svc.",
+        "inside.ns.svc.",
+        "nowhere.ns.svc.",
+        "ping.ns.svc.",
+        "address.ns.svc.",
+        "chain-0.ns.svc.",
+        "_web._tcp.vip.ns.svc.",
+        "_._tcp.heads.ns.svc.",
+        "_web._.vip.ns.svc.",
+        "_._.heads.ns.svc.",
+        "_tcp.vip.ns.svc.",
+        "10-0-0-1.heads.ns.svc.",
+        "svc.",
+        "pod.",
+        "ns.svc.",
+        "nosuch.svc.",
+        "10-0-0-1.ns.pod.",
+        "10-9-9-9.ns.pod.",
+        "dns-version.",
+        "ns.dns.",
+        "dns.",
+        "a.b.c.d.e.f.ns.svc.",
+        "www.example.com.ns.svc.",
+    ];
+    let names = lefts.map(|left| format!("{left}Cluster.local.")).into_iter().chain(
+        [
+            "1.0.0.10.in-addr.arpa.",
+            "0.0.10.in-addr.arpa.",
+            "9.9.9.9.in-addr.arpa.",
+            "ip6.arpa.",
+            "heads.ns.example.org.",
+        ]
+        .map(str::to_owned),
+    );
+    use RecordType::{A, AAAA, ANY, AXFR, CNAME, DS, MX, NS, PTR, SOA, SRV, TXT};
+    let mut same = 0;
+    for name in names {
+        for qtype in [A, AAAA, ANY, AXFR, CNAME, DS, MX, NS, PTR, SOA, SRV, TXT] {
+            for client in ["10.0.0.1", "192.0.2.1"] {
+                let mut query = testing::query(&name, qtype);
+                query.peer.address.set_ip(client.parse().unwrap());
+                if let Some(quick) = testing::quickly(&router, &query) {
+                    assert_eq!(quick, testing::slowly(&router, &query).await, "{name} {qtype} from {client}");
+                    same += 1;
+                }
+            }
+        }
+    }
+    assert!(same > 400, "only {same} were answered at once");
+}
