@@ -29,7 +29,7 @@ pub struct Warning {
 impl Error {
     /// An error at a line.
     pub fn at(at: &Position, message: impl Into<String>) -> Self {
-        Self { plugin: None, at: Some(at.clone()), message: message.into(), syntax: false }
+        Self { plugin: None, at: Some(at.clone()), message: clipped(message.into()), syntax: false }
     }
 
     /// A word where another has to be.
@@ -68,5 +68,32 @@ impl std::error::Error for Error {}
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.at, self.message)
+    }
+}
+
+/// How long a message may be, bytes: words of a file stand in them, which may be of any length.
+const LONGEST: usize = 1000;
+
+fn clipped(mut message: String) -> String {
+    if message.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| message.is_char_boundary(*end)).unwrap_or_default();
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_bounded() {
+        let at = Position { file: "f".into(), line: 1 };
+        let long = Error::at(&at, "é".repeat(5000)).message;
+        assert_eq!((long.chars().count(), long.ends_with("é…")), (501, true));
+        assert_eq!(Error::at(&at, "short").to_string(), "f:1 - Error during parsing: short");
+        let plugin = Error::at(&at, "x").of("cache").of("other");
+        assert_eq!(plugin.to_string(), "plugin/cache: f:1 - Error during parsing: x");
     }
 }

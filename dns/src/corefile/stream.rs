@@ -24,6 +24,8 @@ const SNIPPETS: usize = 10_000;
 const FILES: usize = 100_000;
 /// How many words a configuration may have when all is imported.
 const WORDS: usize = 1_000_000;
+/// How long all words may be together when variables have been replaced, bytes.
+const TEXT: usize = 32 << 20;
 /// How long all imported files may be together, bytes.
 const BYTES: usize = 16 << 20;
 
@@ -40,7 +42,9 @@ pub(super) struct Stream<'a> {
     /// Where the quote begins that is never ended.
     unclosed: Option<Position>,
     folders: BTreeSet<PathBuf>,
+    /// Words that were taken, and the bytes of those that were replaced.
     taken: usize,
+    text: usize,
     /// Words and bytes of imported files.
     lexed: usize,
     bytes: usize,
@@ -79,6 +83,7 @@ impl<'a> Stream<'a> {
             unclosed,
             folders: BTreeSet::new(),
             taken: 0,
+            text: 0,
             lexed: 0,
             bytes: 0,
             snippet_imports: 0,
@@ -134,11 +139,15 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// When it becomes too long.
-    pub(super) fn replace(&self, token: &mut Token) -> Result<(), Error> {
+    pub(super) fn replace(&mut self, token: &mut Token) -> Result<(), Error> {
         match replace(&token.text, self.files) {
             Some(Cow::Owned(text)) => token.text = text,
             Some(Cow::Borrowed(_)) => {}
             None => return Err(token.error(format!("a word of more than {LONGEST} bytes"))),
+        }
+        self.text = self.text.saturating_add(token.text.len());
+        if self.text > TEXT {
+            return Err(token.error(format!("a configuration with words of more than {TEXT} bytes")));
         }
         Ok(())
     }

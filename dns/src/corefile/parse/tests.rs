@@ -287,6 +287,11 @@ fn imports_and_words_are_counted() {
     assert!(bomb.ends_with("a configuration of more than 1000000 words"), "{bomb}");
     let long = error(&"a ".repeat(1_000_001));
     assert_eq!(long, "Corefile:1 - Error during parsing: a configuration of more than 1000000 words");
+    let files = Memory::default().set("A", &"x".repeat(500_000));
+    assert!(
+        error_with(&format!(". {{\n log {}\n}}", "{$A} ".repeat(100)), &files)
+            .ends_with("words of more than 33554432 bytes")
+    );
     let halves = Memory::default().file("/1", &"a\n".repeat(500_001)).file("/2", &"a\n".repeat(500_001));
     assert!(error_with(". {\n import /*\n}", &halves).ends_with("more than 1000000 words"));
     let deep = format!(". {{\n{}{}}}", "a {\n".repeat(100_000), "}\n".repeat(100_000));
