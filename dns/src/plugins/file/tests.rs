@@ -1,11 +1,17 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use hickory_proto::{
-    op::ResponseCode,
-    rr::{Record, RecordType},
+    op::{Message, MessageType, OpCode, Query as HickoryQuery, ResponseCode},
+    rr::{Name, Record, RecordType},
 };
 
-use crate::{answer::Transport, block::Router, plugin::Reply, testing};
+use crate::{
+    answer::Transport,
+    block::Router,
+    plugin::Reply,
+    server::{Front, Handled, Handler, Shared},
+    testing,
+};
 
 const ZONE: &str = r#"
 $TTL 3600
@@ -261,6 +267,33 @@ async fn a_zone_is_transferred_whole() {
     let records = router.serve(&mut query).await.transfer.unwrap();
     assert_eq!((records[0].record_type(), &records[0]), (RecordType::SOA, &records[records.len() - 1]));
     assert_eq!(records.len(), 26);
+}
+
+/// Records that are larger than usual go in more messages, and none is lost.
+#[tokio::test]
+async fn large_records_are_transferred_too() {
+    let mut zone = "$TTL 1\n@ SOA a b 1 1 1 1 1\n".to_owned();
+    for at in 0..600 {
+        zone += &format!("big TXT \"{at:0>250}\"\n");
+    }
+    let (_folder, router) = served(&zone, "");
+    let front = Front::new(router, Arc::new(Shared::default()));
+    let mut peer = testing::query(".", RecordType::A).peer;
+    peer.transport = Transport::Tcp;
+    let mut question = Message::new(7, MessageType::Query, OpCode::Query);
+    question.add_query(HickoryQuery::query(Name::from_ascii("example.org.").unwrap(), RecordType::AXFR));
+    let Handled::Later(later) = front.handle(&question.to_vec().unwrap(), peer, &mut Vec::new()) else {
+        panic!("not waited for");
+    };
+    let mut records = Vec::new();
+    for message in later.await {
+        let message = Message::from_vec(&message).unwrap();
+        assert!(!message.metadata.truncation);
+        records.extend(message.answers);
+    }
+    assert_eq!(records.len(), 602);
+    let texts: std::collections::BTreeSet<_> = records.iter().map(|record| record.data.to_string()).collect();
+    assert_eq!(texts.len(), 601);
 }
 
 #[tokio::test(start_paused = true)]

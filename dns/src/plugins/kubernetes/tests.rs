@@ -126,3 +126,29 @@ async fn both_ways_answer_the_same() {
     }
     assert!(same > 400, "only {same} were answered at once");
 }
+
+#[tokio::test]
+async fn who_asks_what_is_known() {
+    let known = |pods: &str, name: &str, client: &str| {
+        let corefile = format!(".:53 {{\n kubernetes cluster.local in-addr.arpa {{\n pods {pods}\n }}\n}}");
+        let router = testing::router(&corefile);
+        let route = router.routes().next().unwrap();
+        let mut query = testing::query(name, RecordType::A);
+        query.peer.address.set_ip(client.parse().unwrap());
+        let mut known = Vec::new();
+        for plugin in &route.block.plugins {
+            plugin.metadata(&query, &mut |label, value| {
+                known.push(format!("{}={value}", label.trim_start_matches("kubernetes/")));
+            });
+        }
+        known.join(" ")
+    };
+    assert_eq!(
+        known("verified", "_web._TCP.vip.ns.svc.cluster.local.", "10.0.0.1"),
+        "client-namespace=ns client-pod-name=heads-1 client-label/app=heads port-name=web protocol=tcp endpoint= \
+         service=vip namespace=ns kind=svc"
+    );
+    assert_eq!(known("verified", "www.example.org.", "10.9.9.9"), "");
+    assert_eq!(known("insecure", "x.cluster.local.", "10.0.0.1"), "parse-error=invalid query name");
+    assert_eq!(known("insecure", "1.0.96.10.in-addr.arpa.", "10.0.0.1"), "parse-error=invalid query name");
+}
