@@ -24,7 +24,7 @@ use super::{
     generate::generate,
     words::{Entry, Word, entries},
 };
-use crate::plugins::reading::parse_type;
+use crate::plugins::reading::{parse_type, read_name};
 
 /// How deep files may include files.
 const DEEPEST: usize = 7;
@@ -210,6 +210,10 @@ impl Reader<'_> {
     fn name(&self, word: &Word) -> Result<Name, String> {
         if word.text == "@" {
             return Ok(self.origin.clone());
+        }
+        if word.text.is_ascii() {
+            let wrong = || format!("'{}': not a name", word.text);
+            return read_name(&word.text, &self.origin).ok_or_else(wrong);
         }
         let mut name = Name::parse(&word.text, Some(&self.origin))
             .map_err(|error| format!("'{}': {error}", word.text))?;

@@ -9,7 +9,7 @@ use regex::Regex;
 use super::matching::{Match, fill};
 use crate::{
     plugin::{Query, Reply},
-    plugins::reading::name_text,
+    plugins::reading::{name_text, read_name, written},
 };
 
 /// What is to be done to an answer.
@@ -54,7 +54,7 @@ impl Effect<'_> {
             Self::Suffix(from, to) => {
                 let rename = |name: &Name| {
                     let text = name_text(name);
-                    text.strip_suffix(from).and_then(|rest| Name::from_ascii(format!("{rest}{to}")).ok())
+                    text.strip_suffix(from).and_then(|rest| read_name(&format!("{rest}{to}"), &Name::root()))
                 };
                 owners(reply, rename);
                 values(reply, rename);
@@ -63,7 +63,7 @@ impl Effect<'_> {
                 let rename = |name: &Name| {
                     let text = crate::presentation::presented(name);
                     let groups = rule.pattern.captures(&text)?;
-                    Name::from_ascii(fill(&rule.to, &groups)).ok()
+                    read_name(&fill(&rule.to, &groups), &Name::root())
                 };
                 if rule.value { values(reply, rename) } else { owners(reply, rename) }
             }
@@ -110,11 +110,10 @@ async fn alias(query: &Query, reply: &mut Reply, matching: &Match, to: &str) {
     else {
         return;
     };
-    let Ok(mut name) = Name::from_ascii(&text) else {
+    let Some(name) = read_name(&text, &Name::root()) else {
         reply.error = Some(format!("invalid name after rewrite: {text}"));
         return;
     };
-    name.set_fqdn(true);
     let found = query.lookup(name.clone(), query.qtype()).await;
     // The aliases up to this one stay; what its old target had is replaced.
     reply.answers.truncate(at + 1);
@@ -132,8 +131,7 @@ fn records(reply: &mut Reply) -> impl Iterator<Item = &mut Record> {
 
 fn owners(reply: &mut Reply, rename: impl Fn(&Name) -> Option<Name>) {
     for record in records(reply) {
-        if let Some(mut name) = rename(&record.name) {
-            name.set_fqdn(true);
+        if let Some(name) = rename(&record.name) {
             record.name = name;
         }
     }
@@ -153,8 +151,7 @@ fn values(reply: &mut Reply, rename: impl Fn(&Name) -> Option<Name>) {
             RData::HTTPS(https) => &mut https.0.target_name,
             _ => continue,
         };
-        if let Some(mut renamed) = rename(name) {
-            renamed.set_fqdn(true);
+        if let Some(renamed) = rename(name) {
             *name = renamed;
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     answer::Transport,
     corefile::{Error, Token},
     plugin::Query,
+    plugins::reading::written,
 };
 
 /// A rule for one option.

@@ -14,7 +14,7 @@ mod rule;
 use futures::future::BoxFuture;
 use hickory_proto::rr::Name;
 
-use super::reading::name_text;
+use super::reading::{name_text, read_name};
 use crate::{
     answer::{CLASS_IN, Question},
     block::BlockConfig,
@@ -67,8 +67,7 @@ impl Rule {
             What::Name { matching, to, answers } => {
                 let Some(text) = matching.replace(name, to) else { return Ok(None) };
                 let invalid = || format!("invalid name after rewrite: {text}");
-                let mut renamed = Name::from_ascii(&text).map_err(|_| invalid())?;
-                renamed.set_fqdn(true);
+                let renamed = read_name(&text, &Name::root()).ok_or_else(invalid)?;
                 let asked = std::mem::replace(&mut question.name, renamed.clone());
                 *name = text;
                 Some(back(matching, to, answers, renamed, asked))

@@ -22,7 +22,7 @@ use regex::{Captures, Regex};
 
 use super::{
     file::record,
-    reading::{Zones, class_text, name_text, type_text},
+    reading::{Zones, class_text, name_text, type_text, written},
 };
 use crate::{
     answer::Question,
@@ -201,7 +201,7 @@ fn data(template: &Template, zone: &Name, pattern: &Regex, query: &Query) -> Val
         Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     };
     let question = map(vec![
-        ("Name", Value::text(query.name().to_ascii())),
+        ("Name", Value::text(written(query.name()))),
         ("Qtype", Value::Number(u16::from(query.qtype()).into())),
         ("Qclass", Value::Number(query.question.qclass.into())),
     ]);
