@@ -115,14 +115,30 @@ mod tests {
         Corefile::parse("/etc/coredns/Corefile", text, &NoFiles).unwrap().sha512
     }
 
-    /// The value that CoreDNS logs in every kubeadm cluster of Kubernetes 1.25 to 1.32.
+    /// What CoreDNS logs for these files, in clusters of those distributions.
     #[test]
-    fn the_hash_of_kubeadms_file_is_coredns() {
-        let text = include_str!("../../tests/corefiles/kubeadm-1.32/Corefile");
+    fn the_hashes_are_coredns() {
+        let kubeadm = include_str!("../../tests/corefiles/kubeadm-1.32/Corefile");
         assert_eq!(
-            sha512(text),
+            sha512(kubeadm),
             "591cf328cccc12bc490481273e738df59329c62c0b729d94e8b61db9961c2fa5f046dd37f1cf888b953814040d180f525949\
              72691cd6ff41be96639138a43908"
+        );
+        let kubeadm = include_str!("../../tests/corefiles/kubeadm-1.33/Corefile");
+        assert_eq!(
+            sha512(kubeadm),
+            "1b226df79860026c6a52e67daa10d7f0d57ec5b023288ec00c5e05f93523c894564e15b91770d3a07ae1cfbe861d15b37d4a\
+             0027e69c546ab112970993a3b03b"
+        );
+        let logged = kubeadm.replace("    errors\n", "    errors\n    log\n");
+        assert!(sha512(&logged).starts_with("2dd49c56"));
+        // k3s did not import these yet.
+        let k3s = include_str!("../../tests/corefiles/k3s/Corefile");
+        let k3s = k3s.replace("    import /etc/coredns/custom/*.override\n", "");
+        assert_eq!(
+            sha512(&k3s),
+            "b941b080e5322f6519009bb49349462c7ddb6317425b0f6a83e5451175b720703949e3f3b454a24e77f3ffe57fd5e9c6130e\
+             528a5a1dd00d9000e4afd6c1108d"
         );
     }
 
