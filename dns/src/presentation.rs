@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use hickory_proto::rr::Name;
 
 /// A name with the dot at its end, in the case it has.
-pub(crate) fn presented(name: &Name) -> String {
+pub(crate) fn written(name: &Name) -> String {
     let mut text = String::with_capacity(name.len() + 1);
     for label in name {
         for byte in label {
@@ -30,28 +30,29 @@ pub(crate) fn presented(name: &Name) -> String {
     text
 }
 
-/// The name that a text says: with or without the dot at its end, in any bytes, those of UTF-8 too, as CoreDNS takes it.
-pub(crate) fn written(text: &str) -> Option<Name> {
-    if text.is_empty() || text == "." {
+/// The name that a text says, in any bytes, those of UTF-8 too; one without the dot at its end is taken from `origin`.
+pub(crate) fn read_name(text: &str, origin: &Name) -> Option<Name> {
+    if text == "." {
         return Some(Name::root());
     }
-    let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut bytes = text.strip_suffix('.').unwrap_or(text).bytes();
+    let mut labels: Vec<Vec<u8>> = Vec::new();
+    let mut label = Vec::new();
+    let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'.' => {
-                labels.push(Vec::new());
-                continue;
-            }
-            b'\\' => escaped(&mut bytes)?,
-            plain => plain,
-        };
-        labels.last_mut()?.push(byte);
+        match byte {
+            b'.' if label.is_empty() => return None,
+            b'.' => labels.push(std::mem::take(&mut label)),
+            b'\\' => label.push(escaped(&mut bytes)?),
+            other => label.push(other),
+        }
     }
-    if labels.iter().any(Vec::is_empty) {
+    if !label.is_empty() {
+        labels.push(label);
+        labels.extend(origin.iter().map(<[u8]>::to_vec));
+    } else if labels.is_empty() {
         return None;
     }
-    let mut name = Name::from_labels(labels).ok()?;
+    let mut name = Name::from_labels(labels.iter().map(Vec::as_slice)).ok()?;
     name.set_fqdn(true);
     Some(name)
 }
@@ -78,36 +79,54 @@ mod tests {
 
     #[test]
     fn names_are_escaped_as_coredns_does() {
-        let name = |labels: &[&[u8]]| presented(&Name::from_labels(labels.iter().copied()).unwrap());
+        let name = |labels: &[&[u8]]| written(&Name::from_labels(labels.iter().copied()).unwrap());
         assert_eq!(name(&[b"WWW", b"example", b"org"]), "WWW.example.org.");
         assert_eq!(name(&[b"a b.c", b"\"(;)\"", b"_x-*"]), "a\\ b\\.c.\\\"\\(\\;\\)\\\"._x-*.");
         assert_eq!(name(&[b"\x00\x7f\xff\\", "é".as_bytes()]), "\\000\\127\\255\\\\.\\195\\169.");
-        assert_eq!(presented(&Name::root()), ".");
+        assert_eq!(written(&Name::root()), ".");
     }
 
     #[test]
     fn what_is_no_name() {
-        for wrong in ["a..b", "..", ".a", "a\\", "a\\25", "a\\256", &"a".repeat(64), &"a.".repeat(128)] {
-            assert_eq!(written(wrong), None, "{wrong}");
-        }
-        for (text, want) in [
-            ("", "."),
-            (".", "."),
-            ("-A.*", "-A.*."),
-            ("a\\.b.", "a\\.b."),
-            ("\\065", "A."),
-            ("é", "\\195\\169."),
-        ] {
-            assert_eq!(presented(&written(text).unwrap()), want);
+        for wrong in ["", "a..b", "..", ".a", "a\\", "a\\25", "a\\256", &"a".repeat(64), &"a.".repeat(128)] {
+            assert_eq!(read_name(wrong, &Name::root()), None, "{wrong}");
         }
     }
 
     proptest! {
+        /// A name's text is that name, and in lower case.
         #[test]
-        fn what_is_presented_is_read(labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5)) {
-            let name = Name::from_labels(labels).unwrap();
-            let read = written(&presented(&name)).unwrap();
-            prop_assert!(read.eq_case(&name), "{}", presented(&name));
+        fn names_are_written_as_they_are_read(
+            labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..8), 0..5),
+        ) {
+            let mut name = Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap();
+            name.set_fqdn(true);
+            let read = read_name(&written(&name), &Name::root()).unwrap();
+            prop_assert!(read.eq_case(&name), "{}", written(&name));
+            let lower = written(&name).to_ascii_lowercase();
+            prop_assert_eq!(read_name(&lower, &Name::root()), Some(name));
         }
+    }
+
+    #[test]
+    fn names_have_escapes_and_origins() {
+        let origin = Name::from_ascii("example.org.").unwrap();
+        for (text, wanted) in [
+            ("a", Some("a.example.org.")),
+            ("a.", Some("a.")),
+            (r"a\.b.c", Some(r"a\.b.c.example.org.")),
+            (r"\097.", Some("a.")),
+            (".", Some(".")),
+            ("a..b", None),
+            (".a", None),
+            ("", None),
+            (r"\256.", None),
+            (r"\09", None),
+            ("a\\", None),
+        ] {
+            let read = read_name(text, &origin).map(|name| written(&name));
+            assert_eq!(read.as_deref(), wanted, "{text}");
+        }
+        assert_eq!(read_name(&format!("{}.", "l".repeat(64)), &origin), None);
     }
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::config::{BlockKey, Scheme};
 use crate::{
     corefile::{Error, Token},
-    presentation::{presented, written},
+    presentation::{read_name, written},
     zone::{is_reverse, reverse_zones},
 };
 
@@ -67,8 +67,9 @@ pub fn zones(token: &Token, text: &str) -> Result<Vec<Name>, Error> {
     if text.len() > LONGEST {
         return Err(token.error(format!("specified zone is too long: {} > {LONGEST}", text.len())));
     }
-    let name =
-        written(text).ok_or_else(|| token.error(format!("zone is not a valid domain name: {text}")))?;
+    let text = if text.is_empty() { "." } else { text };
+    let name = read_name(text, &Name::root());
+    let name = name.ok_or_else(|| token.error(format!("zone is not a valid domain name: {text}")))?;
     Ok(vec![name.to_lowercase()])
 }
 
@@ -90,7 +91,7 @@ pub(super) fn readable(zone: &Name) -> String {
 
 impl fmt::Display for BlockKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, presented(&self.zone), self.port)
+        write!(f, "{}://{}:{}", self.scheme, written(&self.zone), self.port)
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn preferred_names() {
-        let preferred = |text: &str| is_preferred(&written(text).unwrap());
+        let preferred = |text: &str| is_preferred(&read_name(text, &Name::root()).unwrap());
         for good in [".", "a", "example.org", "x-1.test", "10.in-addr.arpa", "0.8.ip6.arpa"] {
             assert!(preferred(good), "{good}");
         }

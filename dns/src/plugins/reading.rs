@@ -11,7 +11,7 @@ use regex::{Regex, RegexBuilder};
 use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
-    presentation::presented,
+    presentation::written,
 };
 
 /// The largest program that one pattern may become, bytes. Go has no such bound; ordinary patterns need a hundredth.
@@ -175,66 +175,6 @@ pub(crate) fn name_text(name: &Name) -> String {
     text
 }
 
-/// A name with the dot at its end. Bytes that mean something in a zone file are escaped, others that are not printable
-/// are `\DDD` (RFC 1035 5.1), in decimal: the codec's own text has octal numbers, and it does not read all that it writes.
-pub(crate) fn written(name: &Name) -> String {
-    let mut text = String::with_capacity(name.len() + 1);
-    for label in name {
-        for byte in label {
-            match byte {
-                b'.' | b'(' | b')' | b';' | b' ' | b'@' | b'"' | b'\\' => {
-                    text.push('\\');
-                    text.push(char::from(*byte));
-                }
-                b'!'..=b'~' => text.push(char::from(*byte)),
-                other => text.push_str(&format!("\\{other:03}")),
-            }
-        }
-        text.push('.');
-    }
-    if text.is_empty() {
-        text.push('.');
-    }
-    text
-}
-
-/// The name that a text says, with its escapes; one without the dot at its end is taken from `origin`.
-pub(crate) fn read_name(text: &str, origin: &Name) -> Option<Name> {
-    if text == "." {
-        return Some(Name::root());
-    }
-    let mut labels: Vec<Vec<u8>> = Vec::new();
-    let mut label = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'.' if label.is_empty() => return None,
-            b'.' => labels.push(std::mem::take(&mut label)),
-            b'\\' => {
-                let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
-                let first = bytes.next()?;
-                label.push(match digit(first) {
-                    None => first,
-                    Some(high) => {
-                        let (middle, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-                        u8::try_from(high * 100 + middle * 10 + low).ok()?
-                    }
-                });
-            }
-            other => label.push(other),
-        }
-    }
-    if !label.is_empty() {
-        labels.push(label);
-        labels.extend(origin.iter().map(<[u8]>::to_vec));
-    } else if labels.is_empty() {
-        return None;
-    }
-    let mut name = Name::from_labels(labels.iter().map(Vec::as_slice)).ok()?;
-    name.set_fqdn(true);
-    Some(name)
-}
-
 /// A duration as Go writes it: `5m0s`, `1.5s`, `500ms`.
 pub(crate) fn duration_text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
@@ -273,45 +213,7 @@ impl Zones {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        /// A name's text is that name, and in lower case.
-        #[test]
-        fn names_are_written_as_they_are_read(
-            labels in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..8), 0..5),
-        ) {
-            let mut name = Name::from_labels(labels.iter().map(Vec::as_slice)).unwrap();
-            name.set_fqdn(true);
-            let read = read_name(&written(&name), &Name::root()).unwrap();
-            prop_assert!(read.eq_case(&name), "{}", written(&name));
-            prop_assert_eq!(read_name(&name_text(&name), &Name::root()), Some(name));
-        }
-    }
-
-    #[test]
-    fn names_have_escapes_and_origins() {
-        let origin = Name::from_ascii("example.org.").unwrap();
-        for (text, wanted) in [
-            ("a", Some("a.example.org.")),
-            ("a.", Some("a.")),
-            (r"a\.b.c", Some(r"a\.b.c.example.org.")),
-            (r"\097.", Some("a.")),
-            (".", Some(".")),
-            ("a..b", None),
-            (".a", None),
-            ("", None),
-            (r"\256.", None),
-            (r"\09", None),
-            ("a\\", None),
-        ] {
-            let read = read_name(text, &origin).map(|name| written(&name));
-            assert_eq!(read.as_deref(), wanted, "{text}");
-        }
-        assert_eq!(read_name(&format!("{}.", "l".repeat(64)), &origin), None);
-    }
 
     #[test]
     fn durations_are_written_as_go_does() {

@@ -258,7 +258,7 @@ impl Service {
         for (block_config, block) in config.blocks.iter().zip(blocks) {
             for (listen, key) in listens(block_config) {
                 let router = routers.entry(listen).or_insert_with(|| Router::new(listen.label().into()));
-                let zone: Arc<str> = crate::presentation::presented(&key.zone).into();
+                let zone: Arc<str> = crate::presentation::written(&key.zone).into();
                 let view = block.view.as_ref().map_or("", |view| view.name()).into();
                 let metrics = block.counted.then(|| self.shared.tallies.of(&router.server, &zone, &view));
                 router.add(&key.zone, Route { zone, block: Arc::clone(block), metrics });

@@ -24,7 +24,7 @@ use super::{
     generate::generate,
     words::{Entry, Word, entries},
 };
-use crate::plugins::reading::{parse_type, read_name};
+use crate::{plugins::reading::parse_type, presentation::read_name};
 
 /// How deep files may include files.
 const DEEPEST: usize = 7;

@@ -78,7 +78,7 @@ fn read(block: &BlockConfig, directive: &Directive) -> Result<ForwardConfig, Err
         let message = format!(
             "Unsupported CIDR notation: '{}' expands to multiple zones. Using only '{}'.",
             from.text,
-            crate::presentation::presented(zone)
+            crate::presentation::written(zone)
         );
         config.notes.push(Note { at: from.at.clone(), message });
     }
@@ -208,11 +208,8 @@ fn describe(config: &ForwardConfig, directive: &Directive, targets: &[target::Ta
         (None, true) => format!(" tls://{}", target.address),
         (Some(name), _) => format!(" tls://{}%{name}:{}", target.address.ip(), target.address.port()),
     });
-    let mut lines = vec![format!(
-        "forward {}{} {{",
-        crate::presentation::presented(&config.from),
-        to.collect::<String>()
-    )];
+    let mut lines =
+        vec![format!("forward {}{} {{", crate::presentation::written(&config.from), to.collect::<String>())];
     let policy = match config.policy {
         Policy::Random => "random",
         Policy::RoundRobin => "round_robin",

@@ -9,7 +9,8 @@ use regex::Regex;
 use super::matching::{Match, fill};
 use crate::{
     plugin::{Query, Reply},
-    plugins::reading::{name_text, read_name, written},
+    plugins::reading::name_text,
+    presentation::{read_name, written},
 };
 
 /// What is to be done to an answer.
@@ -61,7 +62,7 @@ impl Effect<'_> {
             }
             Self::Pattern(rule) => {
                 let rename = |name: &Name| {
-                    let text = crate::presentation::presented(name);
+                    let text = written(name);
                     let groups = rule.pattern.captures(&text)?;
                     read_name(&fill(&rule.to, &groups), &Name::root())
                 };

@@ -6,7 +6,7 @@ use crate::{
     answer::Transport,
     corefile::{Error, Token},
     plugin::Query,
-    plugins::reading::written,
+    presentation::written,
 };
 
 /// A rule for one option.
@@ -157,7 +157,7 @@ impl Data {
                 query.metadatum(label).filter(|value| !value.is_empty())?.as_bytes().to_vec()
             }
             Self::Subnet(v4, v6) => subnet(peer.address.ip().to_canonical(), *v4, *v6),
-            Self::Variable(Variable::Name) => crate::presentation::presented(query.name()).into_bytes(),
+            Self::Variable(Variable::Name) => written(query.name()).into_bytes(),
             Self::Variable(Variable::Type) => u16::from(query.qtype()).to_be_bytes().to_vec(),
             Self::Variable(Variable::ClientIp) => ip(peer.address.ip()),
             Self::Variable(Variable::ServerIp) => ip(peer.local.ip()),

@@ -14,12 +14,13 @@ mod rule;
 use futures::future::BoxFuture;
 use hickory_proto::rr::Name;
 
-use super::reading::{name_text, read_name};
+use super::reading::name_text;
 use crate::{
     answer::{CLASS_IN, Question},
     block::BlockConfig,
     corefile::{Directive, Error},
     plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
+    presentation::read_name,
 };
 use answers::Effect;
 use matching::Match;

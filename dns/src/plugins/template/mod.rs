@@ -22,11 +22,12 @@ use regex::{Captures, Regex};
 
 use super::{
     file::record,
-    reading::{Zones, class_text, name_text, type_text, written},
+    reading::{Zones, class_text, name_text, type_text},
 };
 use crate::{
     answer::Question,
     plugin::{Meter, Next, Plugin, Query, Quick, Quickly, Reply},
+    presentation::written,
 };
 pub(super) use directive::setup;
 use go::Value;
