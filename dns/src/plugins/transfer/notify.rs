@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{
+    future::join_all,
+    stream::{FuturesUnordered, StreamExt},
+};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RecordType},
@@ -12,6 +15,8 @@ use tokio::{net::UdpSocket, sync::broadcast::error::RecvError, time::timeout};
 use super::directive::{Stanza, To, longest};
 use crate::{plugin::World, plugins::reading::name_text};
 
+/// Zones that are being told of at once: one whose secondaries do not answer keeps no other waiting.
+const AT_ONCE: usize = 64;
 /// How often a secondary is told that does not say that it heard.
 const TRIES: usize = 3;
 /// How long it may take to say so.
@@ -22,18 +27,15 @@ pub(super) fn follow(world: &World, stanzas: Arc<[Stanza]>) {
     let mut changes = world.changes.listen();
     let stop = world.stop.clone();
     tokio::spawn(async move {
+        let mut telling = FuturesUnordered::new();
         loop {
             let heard = tokio::select! {
                 () = stop.cancelled() => return,
-                heard = changes.recv() => heard,
+                Some(()) = telling.next(), if !telling.is_empty() => continue,
+                heard = changes.recv(), if telling.len() < AT_ONCE => heard,
             };
             match heard {
-                Ok(zone) => {
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tell_all(&stanzas, &zone) => {}
-                    }
-                }
+                Ok(zone) => telling.push(tell_all(&stanzas, zone)),
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!(target: "plugin/transfer", "{missed} changes of zones were not told of");
                 }
@@ -43,10 +45,10 @@ pub(super) fn follow(world: &World, stanzas: Arc<[Stanza]>) {
     });
 }
 
-async fn tell_all(stanzas: &[Stanza], zone: &Name) {
-    let Some(stanza) = longest(stanzas, zone) else { return };
+async fn tell_all(stanzas: &[Stanza], zone: Name) {
+    let Some(stanza) = longest(stanzas, &zone) else { return };
     let hosts = stanza.to.iter().filter_map(|to| if let To::Host(host) = to { Some(*host) } else { None });
-    join_all(hosts.map(|host| tell(zone, host))).await;
+    join_all(hosts.map(|host| tell(&zone, host))).await;
 }
 
 async fn tell(zone: &Name, host: SocketAddr) {
