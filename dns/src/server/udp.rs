@@ -48,6 +48,8 @@ const KERNEL_BUFFER: usize = 1 << 20;
 const REQUEST: usize = 4096;
 /// How many datagrams a socket that is to go still takes: more than its buffer holds of small ones.
 const LAST: usize = 4096;
+/// For how long it waits for them.
+const LINGERING: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds the sockets of one address. With `ours` the port may be one of this process, whose sockets are about to go.
@@ -84,20 +86,28 @@ pub(super) async fn serve<H: Handler>(
     let socket = Arc::new(socket);
     let mut request = vec![0; REQUEST];
     let mut out = Vec::with_capacity(REQUEST);
-    let mut left = LAST;
+    let (mut left, mut lingered) = (LAST, false);
     loop {
         let received = if stop.is_cancelled() {
-            // What was there already is answered before the socket goes.
-            match socket.receive(&mut request).now_or_never() {
-                Some(received) if left > 0 => {
+            // What was there already is answered before the socket goes. The runtime need not have heard of it.
+            match socket.receive_with_info(&mut request) {
+                Ok(received) if left > 0 => {
                     left -= 1;
-                    received
+                    Ok(received)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !lingered => {
+                    lingered = true;
+                    tokio::time::sleep(LINGERING).await;
+                    continue;
                 }
                 _ => return,
             }
         } else {
             tokio::select! {
-                () = stop.cancelled() => continue,
+                () = stop.cancelled() => {
+                    socket.leave().await;
+                    continue;
+                }
                 received = socket.receive(&mut request) => received,
             }
         };
@@ -147,6 +157,18 @@ impl Socket {
         }
         let socket = UdpSocket::from_std(socket.into())?;
         Ok(Self { address: socket.local_addr()?, socket, wildcard })
+    }
+
+    /// Leaves new datagrams to other sockets of the port: a connected socket takes those of one peer, here of nobody. What
+    /// it has already stays.
+    async fn leave(&self) {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // The port is discard's; nothing is sent there. Where it cannot be connected, it goes with what it gets.
+        let _ = self.socket.connect(SocketAddr::new(ip, 9)).await;
     }
 
     async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Asked>)> {

@@ -1,3 +1,4 @@
+mod reload;
 mod secure;
 
 use std::net::Ipv4Addr;
