@@ -21,6 +21,9 @@ mod presentation;
 pub mod server;
 pub mod zone;
 
+/// The CoreDNS whose directives, messages and metrics these are, and ourselves.
+pub const VERSION: &str = concat!("1.13.1+callsign-", env!("CARGO_PKG_VERSION"));
+
 pub use answer::{Outcome, Transport, answer};
 pub use latency::Latency;
 pub use zone::{Pods, Zone, ZoneConfig};

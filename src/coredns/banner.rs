@@ -5,8 +5,7 @@ use callsign_dns::{
     plugins::{How, TABLE},
 };
 
-/// The CoreDNS whose directives, messages and metrics these are, and ourselves.
-pub(crate) const VERSION: &str = concat!("1.13.1+callsign-", env!("CARGO_PKG_VERSION"));
+pub(crate) use callsign_dns::VERSION;
 
 /// The commit this was built from, where the build says so.
 pub(crate) const REVISION: &str = match option_env!("CALLSIGN_REVISION") {

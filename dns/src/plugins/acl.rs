@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::ResponseCode,
@@ -44,7 +45,8 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
         text.extend(lines(directive));
     }
     let start = move |world: &World| {
-        Ok(Arc::new(Acl { rules: rules.clone(), meter: world.meters.of() }) as Arc<dyn Plugin>)
+        let (meter, last) = (world.meters.of(), ArcSwapOption::empty());
+        Ok(Arc::new(Acl { rules: rules.clone(), meter, last }) as Arc<dyn Plugin>)
     };
     Ok(Prepared::new(text, start).alone())
 }
@@ -153,6 +155,8 @@ fn net(token: &Token) -> Result<IpNet, Error> {
 struct Acl {
     rules: Vec<Rule>,
     meter: Arc<AclMeter>,
+    /// The counter of what was allowed last, without a view: mostly that of the next question too.
+    last: ArcSwapOption<(Arc<str>, Counter)>,
 }
 
 impl Acl {
@@ -188,13 +192,22 @@ impl Plugin for Acl {
 
     /// What is answered the quick way was allowed, in a block without a view.
     fn touch(&self, question: &Quick<'_>, _: &mut [u8]) {
-        self.meter.allow(question.server, "");
+        match &*self.last.load() {
+            Some(last) if Arc::ptr_eq(&last.0, question.server) => {
+                last.1.inc();
+            }
+            _ => {
+                let counter = self.meter.allowed(question.server, "");
+                counter.inc();
+                self.last.store(Some(Arc::new((Arc::clone(question.server), counter))));
+            }
+        }
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         let view = query.block.view.as_ref().map_or_else(String::new, |view| view.name().to_owned());
         let Some((action, zone)) = self.judge(query.name(), query.qtype(), query.peer.address.ip()) else {
-            self.meter.allow(&query.server, &view);
+            self.meter.allowed(&query.server, &view).inc();
             return next.serve(query);
         };
         let told = |rcode, code: u16| Reply {
@@ -234,9 +247,10 @@ struct AllowedLabels {
 }
 
 impl AclMeter {
-    fn allow(&self, server: &str, view: &str) {
+    /// The counter of what is allowed on a server.
+    fn allowed(&self, server: &str, view: &str) -> Counter {
         let labels = AllowedLabels { server: server.to_owned(), view: view.to_owned() };
-        self.allowed.get_or_create(&labels).inc();
+        self.allowed.get_or_create(&labels).clone()
     }
 }
 

@@ -11,12 +11,12 @@ use super::{
     reading::{name_text, no_body, once},
 };
 use crate::{
+    VERSION,
     block::BlockConfig,
     corefile::{Directive, Error},
     plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, lines},
 };
 
-const VERSION: &str = concat!("Callsign-", env!("CARGO_PKG_VERSION"));
 const AUTHORS: &str = "The Callsign authors";
 const CHAOS: u16 = 3;
 /// A string of a TXT record.
@@ -30,7 +30,7 @@ pub(super) fn setup(_: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Bo
     let directive = once(directives)?;
     no_body(directive)?;
     let mut words = directive.args.iter().map(|token| cut(&token.text));
-    let version = words.next().unwrap_or_else(|| VERSION.to_owned());
+    let version = words.next().unwrap_or_else(|| format!("CoreDNS-{VERSION}"));
     let mut authors: Vec<String> = words.collect();
     authors.sort_unstable();
     authors.dedup();
@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(texts(corefile, "hostname.bind.", 3).await.unwrap(), [cut(&host_name())]);
         assert_eq!(texts(corefile, "version.bind.", 1).await, None);
         assert_eq!(texts(corefile, "other.bind.", 3).await, None);
-        assert_eq!(texts(".:53 {\n chaos\n}", "version.bind.", 3).await.unwrap(), [VERSION]);
+        assert_eq!(
+            texts(".:53 {\n chaos\n}", "version.bind.", 3).await.unwrap(),
+            [format!("CoreDNS-{VERSION}")]
+        );
     }
 
     #[test]
