@@ -105,7 +105,8 @@ pub(crate) struct ClusterArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DnsArgs {
     /// Domain of the cluster's names
-    #[arg(long, default_value = "cluster.local", env = "CALLSIGN_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    #[arg(long, default_value = "cluster.local", env = "CALLSIGN_CLUSTER_DOMAIN", value_name = "DOMAIN",
+          value_parser = domain)]
     pub(crate) cluster_domain: String,
     /// Time to live of every record, seconds
     #[arg(long, default_value_t = 30, env = "CALLSIGN_TTL", value_name = "SECONDS",
@@ -421,6 +422,14 @@ fn upstream(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| plain()).map_err(|_| "want ADDR or ADDR:PORT, with an IP address".to_owned())
 }
 
+/// A domain in plain letters: it becomes a word of a Corefile.
+fn domain(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(plain);
+    let good = text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label);
+    if good { Ok(text.to_owned()) } else { Err("want a name such as cluster.local".to_owned()) }
+}
+
 /// The name of an object: an RFC 1123 subdomain.
 fn object_name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
@@ -468,6 +477,12 @@ mod tests {
         assert_eq!(listen_address(":8080").unwrap().to_string(), "[::]:8080");
         assert_eq!(listen_address("127.0.0.1:1").unwrap().to_string(), "127.0.0.1:1");
         assert!(listen_address("8080").is_err());
+        for good in ["cluster.local", "Cluster.Local.", "local", "a_b.c-d"] {
+            assert_eq!(domain(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ".", "a..b", "a b", "a {", "{$A}", "a,", "a:53", "tls://a", "é", &"a".repeat(64)] {
+            assert!(domain(bad).is_err(), "{bad}");
+        }
         assert_eq!(upstream("10.0.0.2").unwrap().to_string(), "10.0.0.2:53");
         assert_eq!(upstream("[fd00::1]:5300").unwrap().to_string(), "[fd00::1]:5300");
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
