@@ -60,7 +60,8 @@ pub(crate) fn start_as_coredns() -> Result<Levels, Exit> {
         registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
         let layer = tracing_subscriber::fmt::layer().event_format(Lines).with_writer(std::io::stdout);
-        registry.with(layer.with_ansi(false)).init();
+        // A reader of stdout that has gone away is no reason to say so on stderr, or to stop.
+        registry.with(layer.with_ansi(false).log_internal_errors(false)).init();
     }
     Ok(Levels { base, handle })
 }
