@@ -60,8 +60,8 @@ pub trait Plugin: Send + Sync + 'static {
         false
     }
 
-    /// What it does with such an answer: it may log it, or change flags of it.
-    fn touch(&self, _question: &Quick<'_>, _out: &mut [u8]) {}
+    /// What it does with such an answer: it may log it, or change it where that is cheap.
+    fn touch(&self, _question: &Quick<'_>, _out: &mut Vec<u8>) {}
 
     /// Bounds that it puts on the TTLs of whatever passes through it, and the zones of the names that it does so for:
     /// `None` for all of the block.

@@ -191,7 +191,7 @@ impl Plugin for Acl {
     }
 
     /// What is answered the quick way was allowed, in a block without a view.
-    fn touch(&self, question: &Quick<'_>, _: &mut [u8]) {
+    fn touch(&self, question: &Quick<'_>, _: &mut Vec<u8>) {
         match &*self.last.load() {
             Some(last) if Arc::ptr_eq(&last.0, question.server) => {
                 last.1.inc();

@@ -108,8 +108,8 @@ impl Plugin for Header {
         true
     }
 
-    fn touch(&self, _: &Quick<'_>, out: &mut [u8]) {
-        let [_, _, high, low, ..] = out else { return };
+    fn touch(&self, _: &Quick<'_>, out: &mut Vec<u8>) {
+        let [_, _, high, low, ..] = out.as_mut_slice() else { return };
         let set = |byte: &mut u8, bit: u8, on: Option<bool>| match on {
             Some(true) => *byte |= bit,
             Some(false) => *byte &= !bit,

@@ -30,6 +30,9 @@ pub mod transfer;
 mod view;
 mod whoami;
 
+#[cfg(test)]
+mod both_ways;
+
 use crate::{
     block::BlockConfig,
     corefile::{Directive, Error},

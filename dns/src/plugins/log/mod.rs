@@ -125,9 +125,9 @@ impl Plugin for Log {
         true
     }
 
-    fn touch(&self, question: &Quick<'_>, out: &mut [u8]) {
+    fn touch(&self, question: &Quick<'_>, out: &mut Vec<u8>) {
         // NOERROR with answers is a success, which is not wanted here.
-        if let [_, _, _, low, _, _, high_count, low_count, ..] = out
+        if let [_, _, _, low, _, _, high_count, low_count, ..] = out.as_slice()
             && *low & 0xf == 0
             && (*high_count, *low_count) != (0, 0)
         {
