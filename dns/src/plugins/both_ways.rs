@@ -1,11 +1,11 @@
 //! Both ways through whole chains say the same.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
 
-use crate::{block::Router, plugin::Query, testing};
+use crate::{answer::Edns, block::Router, plugin::Query, testing};
 
 /// Every plugin that may stand before the cluster's names, each with rules for some of the names that are asked for.
 const COREFILE: &str = ".:53 {
@@ -84,13 +84,14 @@ const TYPES: [RecordType; 8] = [
     RecordType::NS,
 ];
 
-fn asked(name: &str, qtype: RecordType, client: u8, options: bool) -> Query {
+fn asked(name: &str, qtype: RecordType, client: u8, options: bool, payload: Option<u16>) -> Query {
     let mut query = testing::query(name, qtype);
     query.peer.address.set_ip([10, 240, 0, client].into());
+    let request = Arc::make_mut(&mut query.request);
+    request.edns =
+        request.edns.and_then(|edns| Some(Edns { payload: payload?, has_options: options, ..edns }));
     if options {
         query.options.push((3, Vec::new()));
-        let request = std::sync::Arc::make_mut(&mut query.request);
-        request.edns = request.edns.map(|edns| crate::answer::Edns { has_options: true, ..edns });
     }
     query
 }
@@ -99,20 +100,23 @@ fn asked(name: &str, qtype: RecordType, client: u8, options: bool) -> Query {
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 });
-static ROUTER: LazyLock<std::sync::Arc<Router>> = LazyLock::new(|| {
+static ROUTER: LazyLock<Arc<Router>> = LazyLock::new(|| {
     let _inside = RUNTIME.enter();
     testing::router(COREFILE)
 });
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn what_is_answered_at_once_is_the_answer(
         name in 0..NAMES.len(),
         qtype in 0..TYPES.len(),
         client in 1..3_u8,
         options in any::<bool>(),
+        payload in prop::option::of(500..1300_u16),
     ) {
-        let query = asked(NAMES[name], TYPES[qtype], client, options);
+        let query = asked(NAMES[name], TYPES[qtype], client, options && payload.is_some(), payload);
         if let Some(quick) = testing::quickly(&ROUTER, &query) {
             let slow = RUNTIME.block_on(testing::slowly(&ROUTER, &query));
             prop_assert_eq!(quick, slow, "{} {}", NAMES[name], TYPES[qtype]);
@@ -134,9 +138,9 @@ fn most_names_of_the_cluster_are_answered_at_once() {
         ("vip.ns.svc.other.test.", false),
         ("localhost.ns.svc.cluster.local.", false),
     ] {
-        let query = asked(name, RecordType::A, 1, false);
+        let query = asked(name, RecordType::A, 1, false, Some(1232));
         assert_eq!(testing::quickly(&ROUTER, &query).is_some(), quick, "{name}");
     }
-    let denied = asked("Heads.NS.svc.cluster.LOCAL.", RecordType::A, 2, false);
+    let denied = asked("Heads.NS.svc.cluster.LOCAL.", RecordType::A, 2, false, Some(1232));
     assert!(testing::quickly(&ROUTER, &denied).is_none());
 }

@@ -1,7 +1,6 @@
 //! `minimal`: answers without the sections that nobody asked for.
 
 use futures::future::BoxFuture;
-use hickory_proto::rr::RecordType;
 
 use super::{
     class::{Class, classify},
@@ -106,7 +105,7 @@ fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
 mod tests {
     use std::sync::Arc;
 
-    use hickory_proto::op::ResponseCode;
+    use hickory_proto::{op::ResponseCode, rr::RecordType};
 
     use super::*;
     use crate::testing::{self, record};

@@ -52,8 +52,8 @@ struct Classes {
 impl Rule {
     fn read(directive: &Directive) -> Result<Self, Error> {
         let (names, format) = match directive.args.as_slice() {
-            // With one word only it is a name, whatever it looks like.
-            [names @ .., format] if !names.is_empty() && format.text.contains('{') => (names, Some(format)),
+            // No name has braces.
+            [names @ .., format] if format.text.contains('{') => (names, Some(format)),
             names => (names, None),
         };
         let mut zones = Vec::new();
