@@ -2,8 +2,9 @@
 //!
 //! The server asks itself for a name that nobody can guess, once. If the question arrives a second time, somebody to whom it
 //! was forwarded has asked us: every forwarded question would go round until it times out. CoreDNS ends the process then.
-//! Here the cluster's names go on to be answered; what would be forwarded is SERVFAIL, and the log says what is wrong. Who
-//! wants CoreDNS's end starts with `-loop-fatal`.
+//! Here the cluster's names go on to be answered; what would be forwarded is SERVFAIL, and the log says what is wrong. It is
+//! tried again now and then: when the upstream has been put right, so is this. Who wants CoreDNS's end starts with
+//! `-loop-fatal`.
 //!
 //! Only the name of the probe that is under way counts, so that no question from outside can bring this about.
 
@@ -45,6 +46,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How often somebody else may answer: at a reload the configuration before may be one.
 const ANSWERED: u8 = 3;
+/// When a loop was found: how long until it is looked whether it still is one.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How long a probe may still come back after it was answered.
 const STRAGGLING: Duration = Duration::from_secs(2);
 
@@ -60,7 +63,7 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
     let start = move |world: &World| {
         let state = Arc::new(State::default());
         if let Some(own) = own_address(&world.listens) {
-            let probing = probe(own, zone.clone(), Arc::clone(&state));
+            let probing = probe(own, zone.clone(), Arc::clone(&state), AGAIN);
             let stop = world.stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(probing).await });
         }
@@ -104,10 +107,12 @@ impl Plugin for Loop {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         let probe = query.internal == Internal::default() && self.state.is_probe(query.name(), query.qtype());
-        if probe && self.state.seen.fetch_add(1, Ordering::Relaxed) > 0 {
+        let times = if probe { self.state.seen.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+        if times > 1 {
             self.detected(query);
         }
-        if self.state.found.load(Ordering::Relaxed) {
+        // A probe is forwarded once, whatever is known.
+        if self.state.found.load(Ordering::Relaxed) && times != 1 {
             let reply = Reply::failed(NAME, "not forwarded: an upstream leads back to this server");
             return Box::pin(std::future::ready(reply));
         }
@@ -140,8 +145,8 @@ impl Loop {
         let upstreams: Vec<SocketAddr> = upstreams.collect();
         tracing::error!(
             target: "plugin/loop",
-            "Loop ({from} -> {own}) detected for zone {zone:?}: {} What is forwarded gets SERVFAIL until the Corefile is \
-             changed; the cluster's names are answered. Query: \"HINFO {name}\"",
+            "Loop ({from} -> {own}) detected for zone {zone:?}: {} What would be forwarded gets SERVFAIL as long as it is \
+             so; the cluster's names are answered. Query: \"HINFO {name}\"",
             advice(from.ip(), &upstreams),
         );
     }
@@ -192,26 +197,43 @@ fn own_address(listens: &[SocketAddr]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, first.port()))
 }
 
-/// Asks this server for a name of its own making, a new one each time, until one has come by. Where somebody before this
-/// plugin answers for the zone, nothing is forwarded.
-async fn probe(own: SocketAddr, zone: Name, state: Arc<State>) {
+/// Asks this server for a name of its own making, a new one each time, until one has come by, and where it came back
+/// until it does not any more. Where somebody before this plugin answers for the zone, nothing is forwarded.
+async fn probe(own: SocketAddr, zone: Name, state: Arc<State>, again: Duration) {
     let started = Instant::now();
     let mut answered = 0;
     sleep(FIRST).await;
-    while started.elapsed() < PROBING && answered < ANSWERED && !state.found.load(Ordering::Relaxed) {
-        let Some(name) = unguessable(&zone) else { break };
-        state.seen.store(0, Ordering::Relaxed);
-        state.probe.store(Some(Arc::new(name.clone())));
-        let asked = timeout(PATIENCE, ask(own, name)).await;
+    while started.elapsed() < PROBING && answered < ANSWERED {
+        let asked = once_around(own, &zone, &state).await;
         if state.seen.load(Ordering::Relaxed) > 0 {
-            sleep(STRAGGLING).await;
             break;
         }
-        answered += u8::from(matches!(asked, Ok(Ok(()))));
-        tracing::debug!(target: "plugin/loop", "the probe of {own} has not come by: {asked:?}");
+        answered += u8::from(asked);
         sleep(PAUSE).await;
     }
+    while state.found.load(Ordering::Relaxed) {
+        sleep(again).await;
+        once_around(own, &zone, &state).await;
+        if state.seen.load(Ordering::Relaxed) == 1 {
+            state.found.store(false, Ordering::Relaxed);
+            tracing::info!(target: "plugin/loop", "The loop of zone {:?} is gone: forwarding again", zone.to_ascii());
+        }
+    }
     state.probe.store(None);
+}
+
+/// Sends a probe and waits until it has come back, or will not any more. Whether there was an answer.
+async fn once_around(own: SocketAddr, zone: &Name, state: &State) -> bool {
+    let Some(name) = unguessable(zone) else { return true };
+    state.probe.store(None);
+    state.seen.store(0, Ordering::Relaxed);
+    state.probe.store(Some(Arc::new(name.clone())));
+    let asked = timeout(PATIENCE, ask(own, name)).await;
+    if state.seen.load(Ordering::Relaxed) == 1 {
+        sleep(STRAGGLING).await;
+    }
+    tracing::debug!(target: "plugin/loop", "the probe of {own}: {asked:?}");
+    matches!(asked, Ok(Ok(())))
 }
 
 /// `<number>.<number>.<zone>`, 128 bits of the system's randomness; `None` for a zone that has no room.
@@ -264,6 +286,40 @@ mod tests {
         assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::ServFail);
         // From then on nothing is forwarded.
         assert_eq!(ask(&plugin, "www.example.org.", RecordType::A).await, ResponseCode::ServFail);
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_is_gone_is_forgotten() {
+        // Stands for the server: the first two probes come back, the third does not.
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let own = server.local_addr().unwrap();
+        let state = Arc::new(State::default());
+        let probing = tokio::spawn(probe(own, Name::root(), Arc::clone(&state), Duration::from_millis(50)));
+        let mut names = Vec::new();
+        for times in [2, 2, 1] {
+            let mut buffer = [0; 512];
+            let (length, from) = server.recv_from(&mut buffer).await.unwrap();
+            let message = Message::from_vec(&buffer[..length]).unwrap();
+            let (name, kind) = (message.queries[0].name().clone(), message.queries[0].query_type());
+            assert!(state.is_probe(&name, kind));
+            names.push(name);
+            state.seen.fetch_add(times, Ordering::Relaxed);
+            state.found.store(true, Ordering::Relaxed);
+            server.send_to(&buffer[..length], from).await.unwrap();
+        }
+        timeout(Duration::from_secs(10), probing).await.unwrap().unwrap();
+        assert!(!state.found.load(Ordering::Relaxed));
+        assert!(names[0] != names[1] && names[1] != names[2]);
+        assert!(!state.is_probe(&names[2], RecordType::HINFO), "the name counts no more");
+    }
+
+    #[tokio::test]
+    async fn a_probe_of_a_known_loop_is_forwarded_once() {
+        let plugin = plugin(Some("12.34."));
+        plugin.state.found.store(true, Ordering::Relaxed);
+        assert_eq!(ask(&plugin, "www.example.org.", RecordType::A).await, ResponseCode::ServFail);
+        assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::NXDomain);
+        assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::ServFail);
     }
 
     #[tokio::test]
