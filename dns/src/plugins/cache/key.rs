@@ -22,8 +22,10 @@ pub(super) fn key(
     let mut key = Key::new();
     for label in name {
         key.push(label.len() as u8);
-        key.extend(label.iter().map(u8::to_ascii_lowercase));
+        key.extend_from_slice(label);
     }
+    // Lengths of labels are below the letters.
+    key.make_ascii_lowercase();
     key.extend_from_slice(&u16::from(qtype).to_be_bytes());
     key.extend_from_slice(&qclass.to_be_bytes());
     key.push(u8::from(dnssec_ok) << 1 | u8::from(checking_disabled));
