@@ -8,6 +8,7 @@
 //! `else`, `end`. What is not (named templates, `break`, `continue`, some functions) is refused when the template is read,
 //! by its name. There is nothing in here that could wait, and what a template may write is bounded.
 
+mod lex;
 mod parse;
 mod run;
 mod value;
