@@ -21,6 +21,7 @@
 //! * A truncated answer carries whole RRsets or none (RFC 2181 9).
 //! * Names outside of the zones are REFUSED when nobody forwards them.
 
+mod plain;
 mod reply;
 mod request;
 mod resolve;
@@ -33,10 +34,11 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
+pub use plain::Plain;
 pub(crate) use reply::write_opt;
 pub use reply::{is_truncated, to_reply, write_quick, write_reply};
 pub use request::{CLASS_IN, Edns, Question, Request, Unread};
-pub use resolve::{Resolution, Resolved, resolve};
+pub use resolve::{Resolution, Resolved, resolve, resolve_found};
 pub use rrset::{RData, RrSet, Set, Srv};
 pub use transfer::transfer;
 pub(crate) use write::OPT_LENGTH;

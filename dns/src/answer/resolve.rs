@@ -51,7 +51,11 @@ const VERSION: &[u8] = b"1.1.0";
 
 /// Resolves a question of class IN.
 pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
-    let found = zone.find(name);
+    resolve_found(zone, name, qtype, zone.find(name))
+}
+
+/// Resolves a question of class IN whose name has been looked for.
+pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found) -> Resolution {
     let Found::In { zone_labels, .. } = found else { return Resolution::Outside };
     let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
     if !zone.is_synced() {

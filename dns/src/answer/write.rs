@@ -218,7 +218,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The items from another one on, round about.
-fn turned<T>(items: &[T], by: u32) -> impl Iterator<Item = &T> {
+pub(super) fn turned<T>(items: &[T], by: u32) -> impl Iterator<Item = &T> {
     let first = (by as usize).checked_rem(items.len()).unwrap_or_default();
     let (head, tail) = items.split_at_checked(first).unwrap_or((items, &[]));
     tail.iter().chain(head)

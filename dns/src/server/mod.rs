@@ -221,9 +221,14 @@ impl<H: Handler> Server<H> {
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let tcp_worker = self.udp.len();
+        let mut threads = Vec::new();
         for (worker, socket) in self.udp.into_iter().enumerate() {
-            let serving = udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone(), stop.clone());
-            tasks.spawn(serving);
+            match udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone()) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    tracing::error!(%error, "no thread for UDP: a part of the clients gets no answers")
+                }
+            }
         }
         let gate = Arc::new(tcp::Gate::default());
         for listener in self.tcp {
@@ -238,6 +243,7 @@ impl<H: Handler> Server<H> {
             tasks.spawn(connections.accept(listener));
         }
         stop.cancelled().await;
+        drop(threads);
         tasks.close();
         let grace = self.knobs.limits.load().grace;
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {

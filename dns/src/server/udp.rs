@@ -1,56 +1,88 @@
-//! UDP: several sockets on each address, each with its own task.
+//! UDP: several sockets on each address, each with a thread of its own.
 //!
-//! The sockets of an address share its port (SO_REUSEPORT); the kernel sends each client to one of them. A socket on a
-//! wildcard address learns from the packet info (IP_PKTINFO, RFC 3542) which address was asked and answers from it: a
-//! client takes no answer from another address. Sockets on a single address need none of that and use plain calls.
+//! ```text
+//!   socket ──▶ batch of requests ──▶ Handler, one after another ──▶ batch of replies ──▶ socket
+//!     ▲                                  └ Later: a task of the runtime, which sends by itself
+//!     └ poll, when there is nothing more
+//! ```
+//!
+//! The sockets of an address share its port (SO_REUSEPORT); the kernel sends each client to one of them. A thread takes what
+//! has arrived with one call, and sends the replies with another: under load a question costs a fraction of a call, and a
+//! lone one is answered at once. A socket on a wildcard address learns from the packet info (IP_PKTINFO, RFC 3542) which
+//! address was asked and answers from it: a client takes no answer from another address.
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::AsRawFd,
-    sync::Arc,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
+use callsign_mmsg::{Asked, Batch, Exchange};
 use futures::FutureExt;
 use nix::{
-    libc,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        socket::{setsockopt, sockopt},
     },
 };
-use tokio::{io::Interest, net::UdpSocket};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
-use super::{Handled, Handler, Peer, handle};
+use super::{Handled, Handler, Later, Peer, handle};
 use crate::answer::Transport;
 
 /// A UDP socket that answers from the address that was asked.
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: UdpSocket,
+    socket: std::net::UdpSocket,
     /// What it is bound to.
     address: SocketAddr,
-    wildcard: bool,
 }
 
-/// The address that a datagram was sent to, where the socket's own does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Asked {
-    address: IpAddr,
-    /// Of a link-local address the interface.
-    interface: u32,
+/// A thread that answers. Dropping it ends the thread after the batch that it is at.
+#[derive(Debug)]
+pub(super) struct Serving(Arc<Stop>);
+
+/// Tells a thread to end, also one that waits.
+#[derive(Debug)]
+struct Stop {
+    told: AtomicBool,
+    event: EventFd,
+}
+
+/// What a thread works with.
+struct Worker<H> {
+    socket: Arc<Socket>,
+    handler: Arc<H>,
+    number: usize,
+    /// Answers that are waited for.
+    tasks: TaskTracker,
+    stop: Arc<Stop>,
 }
 
 /// The room for waiting datagrams that is asked of the kernel, which may give less.
 const KERNEL_BUFFER: usize = 1 << 20;
 /// Larger than any request; the rest of a longer one is cut off and it is then malformed.
 const REQUEST: usize = 4096;
+/// Datagrams that are taken at once: enough that calls cost little, and few enough that the first need not wait for the last.
+const BATCH: usize = 32;
 /// How many datagrams a socket that is to go still takes: more than its buffer holds of small ones.
 const LAST: usize = 4096;
 /// For how long it waits for them.
 const LINGERING: Duration = Duration::from_millis(20);
+/// The port of discard: nothing is sent there, and nothing comes from there.
+const NOBODY: u16 = 9;
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often, and how long apart, an answer that was waited for is offered to a full socket.
+const OFFERS: usize = 5;
+const OFFER_PAUSE: Duration = Duration::from_millis(1);
 
 /// Binds the sockets of one address. With `ours` the port may be one of this process, whose sockets are about to go.
 pub(super) fn bind(address: SocketAddr, count: usize, ours: bool) -> io::Result<Vec<Socket>> {
@@ -75,72 +107,117 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-/// Answers datagrams until told to stop.
-pub(super) async fn serve<H: Handler>(
+/// Answers datagrams until what it returns is dropped. Called within the runtime that answers are waited for in.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(super) fn serve<H: Handler>(
     socket: Socket,
     handler: Arc<H>,
-    worker: usize,
+    number: usize,
     tasks: TaskTracker,
-    stop: CancellationToken,
-) {
-    let socket = Arc::new(socket);
-    let mut request = vec![0; REQUEST];
-    let mut out = Vec::with_capacity(REQUEST);
-    let (mut left, mut lingered) = (LAST, false);
-    loop {
-        let received = if stop.is_cancelled() {
-            // What was there already is answered before the socket goes. The runtime need not have heard of it.
-            match socket.receive_with_info(&mut request) {
-                Ok(received) if left > 0 => {
-                    left -= 1;
-                    Ok(received)
+) -> io::Result<Serving> {
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+    let stop = Arc::new(Stop { told: AtomicBool::new(false), event });
+    let runtime = Handle::current();
+    // Whoever waits for the tasks waits for the thread too.
+    let token = tasks.token();
+    let worker = Worker { socket: Arc::new(socket), handler, number, tasks, stop: Arc::clone(&stop) };
+    thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
+        let _inside = runtime.enter();
+        worker.run();
+        drop(token);
+    })?;
+    Ok(Serving(stop))
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.told.store(true, Ordering::Release);
+        // It can only fail when it has been written to before.
+        let _ = self.0.event.write(1);
+    }
+}
+
+impl<H: Handler> Worker<H> {
+    fn run(&self) {
+        let mut batch = Batch::new(BATCH, REQUEST);
+        let mut batched = true;
+        let (mut left, mut leaving, mut lingered) = (LAST, false, false);
+        while left > 0 {
+            let told = self.stop.told.load(Ordering::Acquire);
+            if told && !leaving {
+                self.socket.leave();
+                leaving = true;
+            }
+            match batch.receive(self.socket.fd()) {
+                Ok(count) => {
+                    // What was there already is answered before the socket goes.
+                    left = if told { left.saturating_sub(count) } else { left };
+                    (0..count).for_each(|at| self.answer(&mut batch, at));
+                    batch.send(self.socket.fd());
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !lingered => {
+                Err(error) if told && !lingered && error.kind() == io::ErrorKind::WouldBlock => {
                     lingered = true;
-                    tokio::time::sleep(LINGERING).await;
-                    continue;
+                    thread::sleep(LINGERING);
                 }
-                _ => return,
-            }
-        } else {
-            tokio::select! {
-                () = stop.cancelled() => {
-                    socket.leave().await;
-                    continue;
+                Err(_) if told => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
+                Err(error) => {
+                    tracing::warn!(%error, "receiving over UDP failed");
+                    thread::sleep(PAUSE);
                 }
-                received = socket.receive(&mut request) => received,
             }
-        };
-        let (length, address, asked) = match received {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::warn!(%error, "receiving over UDP failed");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let local =
-            asked.map_or(socket.address, |asked| SocketAddr::new(asked.address, socket.address.port()));
-        let from = Peer { address, local, transport: Transport::Udp, worker };
-        match handle(&*handler, request.get(..length).unwrap_or_default(), from, &mut out) {
-            Handled::Reply => socket.send(&out, address, asked).await,
-            Handled::Silent => {}
-            Handled::Later(mut later) => {
-                // Mostly there is nothing to wait for: a file's zone, hosts, a name that is rewritten.
-                if let Some(replies) = (&mut later).now_or_never() {
-                    for reply in replies {
-                        socket.send(&reply, address, asked).await;
-                    }
-                    continue;
-                }
-                let socket = Arc::clone(&socket);
-                tasks.spawn(async move {
-                    for reply in later.await {
-                        socket.send(&reply, address, asked).await;
-                    }
+            if batched != batch.is_batched() {
+                batched = batch.is_batched();
+                static ONCE: Once = Once::new();
+                ONCE.call_once(|| {
+                    tracing::warn!("the system forbids recvmmsg: datagrams are taken one by one");
                 });
             }
         }
+    }
+
+    /// Waits for a datagram, or the end.
+    fn wait(&self) {
+        let mut both = [
+            PollFd::new(self.socket.fd(), PollFlags::POLLIN),
+            PollFd::new(self.stop.event.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Err(error) = poll(&mut both, PollTimeout::NONE)
+            && error != nix::errno::Errno::EINTR
+        {
+            tracing::warn!(%error, "waiting over UDP failed");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn answer(&self, batch: &mut Batch, at: usize) {
+        let Some(Exchange { request, from: address, asked, reply: out }) = batch.exchange(at) else { return };
+        let own = self.socket.address;
+        let local = asked.map_or(own, |asked| SocketAddr::new(asked.address, own.port()));
+        let from = Peer { address, local, transport: Transport::Udp, worker: self.number };
+        match handle(&*self.handler, request, from, out) {
+            Handled::Reply => {}
+            Handled::Silent => out.clear(),
+            Handled::Later(mut later) => {
+                out.clear();
+                // Mostly there is nothing to wait for: a file's zone, hosts, a name that is rewritten.
+                match (&mut later).now_or_never() {
+                    Some(replies) => replies.for_each(|reply| self.socket.offer(&reply, address, asked)),
+                    None => self.wait_for(later, address, asked),
+                }
+            }
+        }
+    }
+
+    fn wait_for(&self, later: Later, to: SocketAddr, asked: Option<Asked>) {
+        let socket = Arc::clone(&self.socket);
+        self.tasks.spawn(async move {
+            for reply in later.await {
+                socket.send(&reply, to, asked).await;
+            }
+        });
     }
 }
 
@@ -149,100 +226,54 @@ impl Socket {
         // What the system does not give is not worth failing for.
         let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
         let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-        let wildcard = address.ip().is_unspecified();
         match address {
-            SocketAddr::V4(_) if wildcard => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-            SocketAddr::V6(_) if wildcard => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+                setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            }
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
             _ => {}
         }
-        let socket = UdpSocket::from_std(socket.into())?;
-        Ok(Self { address: socket.local_addr()?, socket, wildcard })
+        Ok(Self { socket: socket.into(), address })
     }
 
     /// Leaves new datagrams to other sockets of the port: a connected socket takes those of one peer, here of nobody. What
     /// it has already stays.
-    async fn leave(&self) {
+    fn leave(&self) {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        // The port is discard's; nothing is sent there. Where it cannot be connected, it goes with what it gets.
-        let _ = self.socket.connect(SocketAddr::new(ip, 9)).await;
+        // It is the last thing the socket does; where it fails, a few datagrams are lost.
+        let _ = self.socket.connect(SocketAddr::new(ip, NOBODY));
     }
 
-    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Asked>)> {
-        if !self.wildcard {
-            let (length, from) = self.socket.recv_from(buffer).await?;
-            return Ok((length, from, None));
-        }
-        self.socket.async_io(Interest::READABLE, || self.receive_with_info(buffer)).await
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
-    fn receive_with_info(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<Asked>)> {
-        let mut space = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo);
-        let mut buffers = [IoSliceMut::new(buffer)];
-        let received = recvmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &mut buffers,
-            Some(&mut space),
-            MsgFlags::empty(),
-        )?;
-        let from = received.address.as_ref().and_then(socket_address);
-        let from = from.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
-        let mut asked = None;
-        for message in received.cmsgs()? {
-            match message {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    let address = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
-                    asked = Some(Asked { address: address.into(), interface: 0 });
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    let interface = if address.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
-                    asked = Some(Asked { address: address.into(), interface });
-                }
-                _ => {}
-            }
-        }
-        Ok((received.bytes, from, asked))
-    }
-
-    /// Sends an answer. One that cannot be sent is lost: the client asks again.
-    async fn send(&self, reply: &[u8], to: SocketAddr, asked: Option<Asked>) {
-        let sent = match asked {
-            None => self.socket.send_to(reply, to).await,
-            Some(asked) => {
-                self.socket.async_io(Interest::WRITABLE, || self.send_from(reply, to, asked)).await
-            }
-        };
-        if let Err(error) = sent {
+    /// Sends an answer if the socket takes it. One that cannot be sent is lost: the client asks again.
+    fn offer(&self, reply: &[u8], to: SocketAddr, asked: Option<Asked>) {
+        if let Err(error) = callsign_mmsg::send(self.fd(), reply, to, asked) {
             tracing::debug!(%error, client = %to, "sending over UDP failed");
         }
     }
 
-    fn send_from(&self, reply: &[u8], to: SocketAddr, asked: Asked) -> io::Result<usize> {
-        let (fd, reply, to) = (self.socket.as_raw_fd(), [IoSlice::new(reply)], SockaddrStorage::from(to));
-        let send = |info| sendmsg(fd, &reply, &[info], MsgFlags::empty(), Some(&to));
-        let sent = match asked.address {
-            IpAddr::V4(address) => send(ControlMessage::Ipv4PacketInfo(&libc::in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
-                ipi_addr: libc::in_addr { s_addr: 0 },
-            })),
-            IpAddr::V6(address) => send(ControlMessage::Ipv6PacketInfo(&libc::in6_pktinfo {
-                ipi6_addr: libc::in6_addr { s6_addr: address.octets() },
-                ipi6_ifindex: asked.interface,
-            })),
-        };
-        Ok(sent?)
+    /// Sends an answer that was waited for.
+    async fn send(&self, reply: &[u8], to: SocketAddr, asked: Option<Asked>) {
+        for _ in 0..OFFERS {
+            match callsign_mmsg::send(self.fd(), reply, to, asked) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(OFFER_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, client = %to, "sending over UDP failed");
+                    return;
+                }
+                Ok(()) => return,
+            }
+        }
     }
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
-    v4.or_else(|| {
-        let v6 = address.as_sockaddr_in6()?;
-        Some(std::net::SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
-    })
 }

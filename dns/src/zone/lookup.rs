@@ -113,14 +113,14 @@ impl Zone {
 
     /// `below` holds the labels left of the zone, the rightmost first.
     fn find_forward(&self, below: &[&[u8]]) -> Place {
-        let Some(text) = lower(below) else { return Place::Nothing };
-        let labels: SmallVec<[&str; DEEPEST]> = text.split('.').collect();
-        match labels.as_slice() {
+        let mut room = [0; LONGEST];
+        let Some(lowered) = Lowered::of(below, &mut room) else { return Place::Nothing };
+        match lowered.labels.as_slice() {
             ["svc" | "pod" | "dns"] => Place::Empty,
             ["dns-version"] => Place::Version,
             ["dns", "ns"] => Place::NameServer,
             ["svc", namespace] if self.has_namespace(namespace) => Place::Empty,
-            ["svc", namespace, service, rest @ ..] => self.find_service(namespace, service, rest),
+            ["svc", namespace, _, rest @ ..] => self.find_service(namespace, lowered.key, rest),
             ["pod", namespace] if self.config.pods != Pods::Disabled && self.has_namespace(namespace) => {
                 Place::Empty
             }
@@ -129,9 +129,9 @@ impl Zone {
         }
     }
 
-    fn find_service(&self, namespace: &str, service: &str, rest: &[&str]) -> Place {
-        let key = compact_str::format_compact!("{service}.{namespace}");
-        let Some(names) = self.services.get(&key).map(|names| Arc::clone(&names)) else {
+    /// `key` is `service.namespace`, as the map has it.
+    fn find_service(&self, namespace: &str, key: &str, rest: &[&str]) -> Place {
+        let Some(names) = self.services.get(key).map(|names| Arc::clone(&names)) else {
             return Place::Nothing;
         };
         if self.config.namespace_labels.is_some() && !self.has_namespace(namespace) {
@@ -235,25 +235,59 @@ impl Cut {
 /// The most labels that a name below a zone has: `_port._protocol.service.namespace.svc`.
 const DEEPEST: usize = 5;
 
-/// Labels in lower case, joined by dots, in their order; `None` where there are more of them than any name has, or one
-/// has a byte that no name has.
-fn lower(labels: &[&[u8]]) -> Option<Text> {
-    if labels.len() > DEEPEST {
-        return None;
-    }
-    let mut text = Text::default();
-    for label in labels {
-        if !text.is_empty() {
-            text.push('.');
+/// The longest text of a name.
+const LONGEST: usize = 256;
+
+/// Labels in lower case.
+struct Lowered<'a> {
+    /// The rightmost first.
+    labels: SmallVec<[&'a str; DEEPEST]>,
+    /// The third and the second of them as they stand in the name: `service.namespace`. Empty where there are fewer.
+    key: &'a str,
+}
+
+impl<'a> Lowered<'a> {
+    /// `None` where there are more labels than any name has, or one has a byte that no name has. `labels` begin at the
+    /// right; `room` is for their text.
+    fn of(labels: &[&[u8]], room: &'a mut [u8; LONGEST]) -> Option<Self> {
+        if labels.len() > DEEPEST {
+            return None;
         }
-        for byte in *label {
-            match byte.to_ascii_lowercase() {
-                byte @ (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') => text.push(char::from(byte)),
-                _ => return None,
+        // From the left, as they stand in the name.
+        let mut ends: SmallVec<[usize; DEEPEST]> = SmallVec::new();
+        let mut length = 0;
+        for label in labels.iter().rev() {
+            if length > 0 {
+                *room.get_mut(length)? = b'.';
+                length += 1;
             }
+            for byte in *label {
+                match byte.to_ascii_lowercase() {
+                    byte @ (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') => *room.get_mut(length)? = byte,
+                    _ => return None,
+                }
+                length += 1;
+            }
+            ends.push(length);
         }
+        let text = std::str::from_utf8(room.get(..length)?).ok()?;
+        let mut start = 0;
+        let mut lowered: SmallVec<[&str; DEEPEST]> = SmallVec::new();
+        let mut key_start = 0;
+        let mut key_end = 0;
+        for (at, end) in ends.iter().enumerate() {
+            match labels.len() - at {
+                3 => key_start = start,
+                2 => key_end = *end,
+                _ => {}
+            }
+            lowered.push(text.get(start..*end)?);
+            start = end + 1;
+        }
+        lowered.reverse();
+        let key = if labels.len() < 3 { "" } else { text.get(key_start..key_end)? };
+        Some(Self { labels: lowered, key })
     }
-    Some(text)
 }
 
 /// A label without the underscore that it may have.
@@ -304,7 +338,16 @@ mod tests {
 
     #[test]
     fn only_labels_that_names_have_are_read() {
-        assert_eq!(lower(&[b"SVC", b"Ns-1", b"_a"]).as_deref(), Some("svc.ns-1._a"));
+        let lower = |labels: &[&[u8]]| {
+            let mut room = [0; LONGEST];
+            let lowered = Lowered::of(labels, &mut room)?;
+            Some((lowered.labels.join("."), lowered.key.to_owned()))
+        };
+        let both = |labels: &str, key: &str| Some((labels.to_owned(), key.to_owned()));
+        assert_eq!(lower(&[b"SVC", b"Ns-1", b"_a"]), both("svc.ns-1._a", "_a.ns-1"));
+        assert_eq!(lower(&[b"svc", b"ns", b"web", b"_tcp", b"_p"]), both("svc.ns.web._tcp._p", "web.ns"));
+        assert_eq!(lower(&[b"svc", b"ns"]), both("svc.ns", ""));
+        assert_eq!(lower(&[]), both("", ""));
         assert_eq!(lower(&[b"a.b"]), None);
         assert_eq!(lower(&[b"a", b"b", b"c", b"d", b"e", b"f"]), None);
     }

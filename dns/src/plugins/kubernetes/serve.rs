@@ -9,10 +9,10 @@ use hickory_proto::{
 };
 
 use crate::{
-    answer::{self, Resolution, Resolved},
+    answer::{self, Answered, Plain, Resolution, Resolved},
     plugin::{Label, Next, Plugin, Query, Quick, Quickly, Reply},
     plugins::transfer::is_up_to_date,
-    zone::{Pods, Zone},
+    zone::{Found, Place, Pods, Zone, is_reverse},
 };
 
 const NAME: &str = "kubernetes";
@@ -30,6 +30,16 @@ impl Kubernetes {
     /// search paths of pods end with.
     pub fn new(zone: Arc<Zone>, fallthrough: Vec<Name>, search: Vec<Name>) -> Self {
         Self { zone, fallthrough, search }
+    }
+
+    /// Whether this plain answer is the next plugin's to give.
+    fn passes_on(&self, name: &Name, found: &Found, plain: Plain<'_>) -> bool {
+        let absent = match plain {
+            Plain::Nothing(ResponseCode::NXDomain) => true,
+            Plain::Nothing(_) => matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name),
+            Plain::V4(_) | Plain::V6(_) => false,
+        };
+        absent && self.fallthrough.iter().any(|zone| zone.zone_of(name))
     }
 
     /// Whether this answer is the next plugin's to give: the zone has nothing there, at most names below.
@@ -51,7 +61,21 @@ impl Plugin for Kubernetes {
         if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
             return Quickly::Slow;
         }
-        let resolved = match answer::resolve(&self.zone, name, qtype) {
+        let found = self.zone.find(name);
+        if let Some(plain) = Plain::of(&found, qtype).filter(|_| self.zone.is_synced()) {
+            if self.passes_on(name, &found, plain) {
+                return Quickly::Pass;
+            }
+            if let Some(rcode) = plain.write(question, &self.zone, &found, out) {
+                return Quickly::Answered(Answered {
+                    rcode,
+                    qtype: Some(qtype),
+                    from_zone: true,
+                    plugin: NAME,
+                });
+            }
+        }
+        let resolved = match answer::resolve_found(&self.zone, name, qtype, found) {
             Resolution::Outside => return Quickly::Pass,
             Resolution::NotReady(resolved) => resolved,
             Resolution::Resolved(resolved) if resolved.leaves.is_some() => return Quickly::Slow,
