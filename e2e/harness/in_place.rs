@@ -1,12 +1,14 @@
 //! The binary in the place of CoreDNS: a Corefile, a port, an API server.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 
 use super::{process::Callsign, resolver::Resolver, world::World};
 use crate::apiserver::Running;
@@ -101,14 +103,19 @@ impl Place {
     }
 }
 
-/// A port of loopback that is free for both protocols, and for all addresses of the machine.
+/// A port of loopback that is free for both protocols, and for all addresses of the machine. No two callers of a process get
+/// the same one.
 ///
 /// # Errors
 /// When none is found.
 pub fn free_port() -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..64 {
         // Below the ports that the system gives out by itself, so that nobody is given it in the meantime.
         let port = fastrand::u16(20_000..32_000);
+        if !GIVEN.lock().insert(port) {
+            continue;
+        }
         if TcpListener::bind(("0.0.0.0", port)).is_ok() && UdpSocket::bind(("0.0.0.0", port)).is_ok() {
             return Ok(port);
         }
