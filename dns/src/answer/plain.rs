@@ -256,7 +256,9 @@ mod tests {
                 let mut other = Vec::new();
                 let answered = write_quick(&quick, resolved, "", &mut other);
                 prop_assert_eq!(answered.rcode, rcode);
-                prop_assert_eq!(Message::from_vec(&plain).unwrap(), Message::from_vec(&other).unwrap());
+                // Records that differ in their TTLs are equal to the codec.
+                let whole = |bytes: &[u8]| format!("{:?}", Message::from_vec(bytes).unwrap());
+                prop_assert_eq!(whole(&plain), whole(&other));
                 prop_assert!(plain.len() <= request.limit(transport));
                 Ok(())
             })?;

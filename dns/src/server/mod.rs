@@ -226,7 +226,7 @@ impl<H: Handler> Server<H> {
             match udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    tracing::error!(%error, "no thread for UDP: a part of the clients gets no answers")
+                    tracing::error!(%error, "no thread for UDP: a part of the clients gets no answers");
                 }
             }
         }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use callsign_shared::object::Protocol;
-use compact_str::CompactString as Text;
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
 
