@@ -44,3 +44,7 @@ bench-churn *ARGS:
 # Memory with 10,000 Services and 150,000 pods
 bench-memory *ARGS:
     cargo bench --bench memory -- {{ARGS}}
+
+# CPU a cached answer costs, beside unbound where that is installed.
+bench-cached *ARGS:
+    cargo bench --bench cached -- {{ARGS}}

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// One distribution's files in a pod's volume.
 struct Shipped {
     place: Place,
+    #[expect(dead_code, reason = "the API server runs as long as this")]
     server: Running,
     upstream: Upstream,
     cluster: Option<SocketAddr>,
@@ -101,7 +102,7 @@ impl Shipped {
                 Some("prometheus") => home.push_str(&format!("    prometheus 127.0.0.1:{metrics}")),
                 // As fast as it may be.
                 Some("reload") if braces.is_empty() && !line.contains("15s") => {
-                    home.push_str("    reload 2s 1s")
+                    home.push_str("    reload 2s 1s");
                 }
                 Some("lameduck") => home.push_str("        lameduck 100ms"),
                 _ => {
@@ -189,7 +190,7 @@ async fn has_ttl(shipped: &Shipped, callsign: &Callsign, ttl: u32) -> Result<()>
 
 async fn serves(particular: Particular) -> Result<()> {
     let mut shipped = Shipped::unpack(particular, None).await?;
-    let mut callsign = shipped.place.start(Path::new(BINARY), &[])?;
+    let callsign = shipped.place.start(Path::new(BINARY), &[])?;
     shipped.check(&callsign, particular).await?;
     // The ConfigMap changes: its link is swapped, and the file is read again by itself.
     let files = shipped.files(particular.name)?;
