@@ -133,6 +133,22 @@ pub(crate) enum PodNames {
     Verified,
 }
 
+/// A Corefile in the place of the flags that say what DNS to serve and where.
+#[derive(Debug, Args)]
+pub(crate) struct CorefileArgs {
+    /// Serve what this Corefile says, and where it says; read again when it changes (`reload`), and at SIGUSR1
+    #[arg(
+        long,
+        env = "CALLSIGN_COREFILE",
+        value_name = "FILE",
+        conflicts_with_all = [
+            "listen", "cluster_domain", "ttl", "pods", "upstream", "health_listen", "ready_listen",
+            "metrics_listen", "lameduck",
+        ]
+    )]
+    pub(crate) corefile: Option<PathBuf>,
+}
+
 /// Where to listen with `serve` and `dns`.
 #[derive(Debug, Args)]
 pub(crate) struct ListenArgs {
@@ -347,6 +363,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
+    pub(crate) corefile: CorefileArgs,
+    #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) dns: DnsArgs,
@@ -365,6 +383,8 @@ pub(crate) struct ServeArgs {
 pub(crate) struct DnsCommandArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) corefile: CorefileArgs,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]

@@ -173,7 +173,8 @@ impl Engine {
         };
         let pages = Pages::new(
             Status {
-                sync: sync.clone().filter(|_| !matches!(settings.admin, Admin::Blocks)),
+                // Blocks say by themselves what they wait for; controllers wait for everything that is watched.
+                sync: sync.clone().filter(|_| writing.is_some() || !matches!(settings.admin, Admin::Blocks)),
                 standing: writing.as_ref().and_then(Writing::standing),
                 duty: writing.as_ref().map(|writing| writing.duty(service.is_some())),
                 journal: writing.as_ref().map(Writing::journal),

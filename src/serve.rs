@@ -5,14 +5,15 @@ use std::{net::SocketAddr, time::Duration};
 use callsign_controller::{
     Config as ControllerConfig, EndpointsMode, Limit, Limits, Mode, Patience, guard::Config as GuardConfig,
 };
-use callsign_shared::{Key, index::Source};
+use callsign_shared::{Key, index::Source as Endpoints};
 
 use crate::{
     args::{
-        ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, DnsArgs, DnsCommandArgs,
-        EndpointsWritten, GuardMode, ServeArgs,
+        AdminArgs, ClusterArgs, ControllerArgs, ControllerCommandArgs, ControllerMode, CorefileArgs, DnsArgs,
+        DnsCommandArgs, EndpointsWritten, GuardMode, ListenArgs, ServeArgs,
     },
     blocks, client,
+    coredns::{self, Read, Reloads, Source},
     engine::{Admin, DnsSettings, Engine, Settings},
     exit::Exit,
     leader, signals,
@@ -28,27 +29,24 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), Exit> {
         ControllerMode::Shadow => Some(Mode::Shadow),
         ControllerMode::Off => None,
     };
+    let (dns, admin, file) = served(&args.corefile, &args.dns, &args.listen, args.admin)?;
     let settings = Settings {
-        dns: Some(dns_settings(&args.dns, &args.listen.listen)?),
+        dns: Some(dns),
         controller: mode.map(|mode| controller_config(mode, &args.write)),
         leader: leader::config(mode, &args.leader)?,
         // In shadow somebody else decides what becomes an endpoint.
-        source: if mode == Some(Mode::On) { Source::Memberships } else { Source::Slices },
-        admin: Admin::Flags(args.admin),
+        source: if mode == Some(Mode::On) { Endpoints::Memberships } else { Endpoints::Slices },
+        admin,
     };
-    run(&args.cluster, settings).await
+    run(&args.cluster, settings, file).await
 }
 
 /// Runs DNS alone.
 pub(crate) async fn dns(args: DnsCommandArgs) -> Result<(), Exit> {
-    let settings = Settings {
-        dns: Some(dns_settings(&args.dns, &args.listen.listen)?),
-        controller: None,
-        leader: None,
-        source: Source::Slices,
-        admin: Admin::Flags(args.admin),
-    };
-    run(&args.cluster, settings).await
+    let (dns, admin, file) = served(&args.corefile, &args.dns, &args.listen, args.admin)?;
+    let settings =
+        Settings { dns: Some(dns), controller: None, leader: None, source: Endpoints::Slices, admin };
+    run(&args.cluster, settings, file).await
 }
 
 /// Runs the controllers alone.
@@ -58,10 +56,36 @@ pub(crate) async fn controller(args: ControllerCommandArgs) -> Result<(), Exit> 
         dns: None,
         controller: Some(controller_config(mode, &args.write)),
         leader: leader::config(Some(mode), &args.leader)?,
-        source: Source::Memberships,
+        source: Endpoints::Memberships,
         admin: Admin::Flags(args.admin),
     };
-    run(&args.cluster, settings).await
+    run(&args.cluster, settings, None).await
+}
+
+/// A file that is served, and the hash of what was read.
+type Followed = (Source, String);
+
+/// What DNS to serve: a Corefile's, which says where the pages are too, or that of the flags.
+fn served(
+    corefile: &CorefileArgs,
+    dns: &DnsArgs,
+    listen: &ListenArgs,
+    admin: AdminArgs,
+) -> Result<(DnsSettings, Admin, Option<Followed>), Exit> {
+    let Some(path) = &corefile.corefile else {
+        return Ok((dns_settings(dns, &listen.listen)?, Admin::Flags(admin), None));
+    };
+    let source = Source::file(path);
+    let Read { config, sha512 } =
+        source.read().map_err(|error| Exit::configuration(anyhow::anyhow!(error)))?;
+    coredns::comment(&config);
+    let settings = DnsSettings {
+        config,
+        own_addresses: dns.own_address.clone(),
+        upstreams: Vec::new(),
+        loop_is_fatal: false,
+    };
+    Ok((settings, Admin::Blocks, Some((source, sha512))))
 }
 
 /// What DNS to serve from the command line.
@@ -110,7 +134,7 @@ pub(crate) fn controller_config(mode: Mode, args: &ControllerArgs) -> Controller
     }
 }
 
-async fn run(cluster: &ClusterArgs, mut settings: Settings) -> Result<(), Exit> {
+async fn run(cluster: &ClusterArgs, mut settings: Settings, file: Option<Followed>) -> Result<(), Exit> {
     let end = signals::ending().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
     let config = client::config(cluster).await?;
     if let Some(leader) = &mut settings.leader {
@@ -123,5 +147,19 @@ async fn run(cluster: &ClusterArgs, mut settings: Settings) -> Result<(), Exit> 
         }
         guard.lease = settings.leader.as_ref().map(|leader| Key::new(&leader.namespace, &leader.name));
     }
-    Engine::start(Some(&config), settings).await?.run(end).await
+    let engine = Engine::start(Some(&config), settings).await?;
+    let reloads = match (file, engine.reloader()) {
+        (Some((source, sha512)), Some(reloader)) => {
+            let again = signals::again().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
+            let reloads = Reloads::new(source, reloader, None, sha512);
+            reloads.announce();
+            Some(tokio::spawn(reloads.run(again)))
+        }
+        _ => None,
+    };
+    let ran = engine.run(end).await;
+    if let Some(reloads) = reloads {
+        reloads.abort();
+    }
+    ran
 }

@@ -1,6 +1,11 @@
-//! Signals that end the process.
+//! Signals that end the process, or have it read its configuration again.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Cancels the token it returns at the first SIGTERM or SIGINT. A second one ends the process at once with code 2.
@@ -25,4 +30,20 @@ pub(crate) fn ending() -> std::io::Result<CancellationToken> {
         std::process::exit(2);
     });
     Ok(token)
+}
+
+/// Notifies at each SIGUSR1.
+///
+/// # Errors
+/// When no handler can be installed.
+pub(crate) fn again() -> std::io::Result<Arc<Notify>> {
+    let mut asked = signal(SignalKind::user_defined1())?;
+    let told = Arc::new(Notify::new());
+    let telling = Arc::clone(&told);
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            telling.notify_one();
+        }
+    });
+    Ok(told)
 }

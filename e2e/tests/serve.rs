@@ -7,13 +7,16 @@ use callsign_e2e::{
     apiserver::{
         ApiServer, Options,
         faults::{Fault, Requests},
+        kind::Kind,
     },
     harness::{
         build,
+        cluster::Cluster,
+        in_place::{Place, free_port},
         process::{Callsign, Signal},
         resolver::Resolver,
         scrape::get,
-        world::{World, eventually},
+        world::{World, client, eventually},
     },
 };
 
@@ -192,5 +195,61 @@ async fn usage_errors_are_exit_code_2() -> Result<()> {
         let status = callsign.ended(Duration::from_secs(10)).await?;
         assert_eq!(status.code(), Some(2), "{arguments:?}: {}", callsign.said());
     }
+    Ok(())
+}
+
+/// The controllers beside what a Corefile serves: one process, from one index.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corefile_takes_the_place_of_flags() -> Result<()> {
+    let server = ApiServer::start(Options::default()).await?;
+    let place = Place::new(&server)?;
+    let [ready, metrics] = [free_port()?, free_port()?];
+    let write = |ttl: u32| {
+        let text = format!(
+            ".:{} {{\n    bind 127.0.0.1\n    ready 127.0.0.1:{ready}\n    prometheus 127.0.0.1:{metrics}\n    \
+             kubernetes cluster.local {{\n        ttl {ttl}\n    }}\n}}\n",
+            place.port
+        );
+        place.write("Corefile", &text)
+    };
+    write(7)?;
+    let (corefile, kubeconfig) = (place.path("Corefile"), place.path("kubeconfig"));
+    let (corefile, kubeconfig) = (corefile.display().to_string(), kubeconfig.display().to_string());
+    let mut arguments = vec![
+        "serve",
+        "--kubeconfig",
+        &kubeconfig,
+        "--guard",
+        "off",
+        "--leader-elect=false",
+        "--corefile",
+        &corefile,
+    ];
+    let callsign = Callsign::start(Path::new(BINARY), &arguments)?;
+    let cluster = Cluster::new(client(&place.path("kubeconfig")).await?);
+    cluster.apply(&build::namespace("n")).await?;
+    cluster.apply(&build::headless("n", "web")).await?;
+    cluster.apply(&build::pod("n", "web-1", "web", "10.1.0.7", true)).await?;
+    let resolver = place.answers(&callsign, NAME, "A").await?;
+    ensure!(resolver.ask(NAME, "A").await?.answer.contains(&format!("{NAME} 7 A 10.1.0.7")));
+    eventually("written, and ready", async || {
+        ensure!(cluster.list(Kind::EndpointSlice).await?.len() >= 2);
+        ensure!(get(([127, 0, 0, 1], ready).into(), "/ready").await?.0 == 200);
+        ensure!(get(([127, 0, 0, 1], metrics).into(), "/journal").await?.1.contains("web"));
+        Ok(())
+    })
+    .await?;
+    write(9)?;
+    callsign.signal(Signal::SIGUSR1)?;
+    eventually("reloaded", async || {
+        ensure!(resolver.ask(NAME, "A").await?.answer.contains(&format!("{NAME} 9 A 10.1.0.7")));
+        Ok(())
+    })
+    .await?;
+    // What the file says is not said by flags.
+    arguments.extend(["--ttl", "5"]);
+    let mut refused = Callsign::start(Path::new(BINARY), &arguments)?;
+    let status = refused.ended(Duration::from_secs(10)).await?;
+    ensure!(status.code() == Some(2) && refused.said().contains("--corefile"), "{status} {}", refused.said());
     Ok(())
 }

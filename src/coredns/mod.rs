@@ -23,8 +23,8 @@ use tracing::{info, warn};
 pub(crate) use banner::{REVISION, VERSION};
 use flags::{Flags, Refused};
 use pidfile::PidFile;
-use reloads::Reloads;
-use source::{Read, Source};
+pub(crate) use reloads::Reloads;
+pub(crate) use source::{Read, Source};
 
 use crate::{
     engine::{Admin, DnsSettings, Engine, Settings},
@@ -103,7 +103,7 @@ async fn run(flags: Flags, levels: Levels) -> Result<(), Exit> {
     if !flags.quiet {
         zones.iter().for_each(|line| say(line));
     }
-    let reloads = engine.reloader().map(|reloader| Reloads::new(source, reloader, levels, sha512));
+    let reloads = engine.reloader().map(|reloader| Reloads::new(source, reloader, Some(levels), sha512));
     let reloads = reloads.map(|reloads| {
         reloads.announce();
         tokio::spawn(reloads.run(signals.reload))
@@ -120,7 +120,7 @@ async fn run(flags: Flags, levels: Levels) -> Result<(), Exit> {
 }
 
 /// Says what is odd about a file, and what in it has no effect.
-fn comment(config: &callsign_dns::block::Config) {
+pub(crate) fn comment(config: &callsign_dns::block::Config) {
     for warning in &config.warnings {
         warn!("{warning}");
     }

@@ -19,10 +19,11 @@ use super::{Read, Source, comment};
 use crate::{engine::Reloader, log::Levels};
 
 /// What reloads, and what was tried last.
-pub(super) struct Reloads {
+pub(crate) struct Reloads {
     source: Source,
     reloader: Reloader,
-    levels: Levels,
+    /// What `debug` sets, where the log is CoreDNS's.
+    levels: Option<Levels>,
     metrics: Arc<ReloadMetrics>,
     /// The hash of what is served.
     served: String,
@@ -69,13 +70,13 @@ impl Meter for ReloadMetrics {
 
 impl Reloads {
     /// Reloads of `source`, of which this hash is served.
-    pub(super) fn new(source: Source, reloader: Reloader, levels: Levels, sha512: String) -> Self {
+    pub(crate) fn new(source: Source, reloader: Reloader, levels: Option<Levels>, sha512: String) -> Self {
         let metrics = reloader.meter();
         Self { source, reloader, levels, metrics, last: Ok(sha512.clone()), served: sha512 }
     }
 
     /// Says what is served, where files are looked for.
-    pub(super) fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.metrics.version.clear();
         if self.setting().is_some() {
             let labels = VersionLabels { hash: "sha512", value: self.served.clone() };
@@ -85,7 +86,7 @@ impl Reloads {
     }
 
     /// Reloads until it is dropped.
-    pub(super) async fn run(mut self, signal: Arc<Notify>) {
+    pub(crate) async fn run(mut self, signal: Arc<Notify>) {
         loop {
             let because = {
                 let changes = async {
@@ -130,7 +131,9 @@ impl Reloads {
         };
         match loaded {
             Ok((sha512, debug)) => {
-                self.levels.debug(debug);
+                if let Some(levels) = &self.levels {
+                    levels.debug(debug);
+                }
                 self.served = sha512;
                 self.announce();
                 info!("Reloading complete");

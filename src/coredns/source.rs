@@ -1,6 +1,6 @@
 //! Where the configuration comes from, and what it says now.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use callsign_dns::{
     block::Config,
@@ -17,7 +17,7 @@ const BUILT_IN: &str = ".:{port} {\nwhoami\nlog\n}\n";
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     text: Text,
     port: u16,
 }
@@ -32,10 +32,10 @@ enum Text {
 
 /// A configuration that has been read.
 #[derive(Debug)]
-pub(super) struct Read {
-    pub(super) config: Config,
+pub(crate) struct Read {
+    pub(crate) config: Config,
     /// The SHA-512 of the file and its imports, in hexadecimal digits.
-    pub(super) sha512: String,
+    pub(crate) sha512: String,
 }
 
 impl Source {
@@ -59,11 +59,16 @@ impl Source {
         Ok(Self { text, port: flags.port })
     }
 
+    /// A file, for ports of CoreDNS's default.
+    pub(crate) fn file(path: &Path) -> Self {
+        Self { text: Text::File(path.to_owned(), "flag"), port: 53 }
+    }
+
     /// What it says now.
     ///
     /// # Errors
     /// When it cannot be read or is wrong; the message names file and line.
-    pub(super) fn read(&self) -> Result<Read, String> {
+    pub(crate) fn read(&self) -> Result<Read, String> {
         let (name, text) = match &self.text {
             Text::File(path, loader) => {
                 let text = FilesOnDisk.read(path);
