@@ -95,9 +95,9 @@ impl<'a> Plain<'a> {
         let ttl = zone.config().ttl;
         out.clear();
         out.extend_from_slice(&[0; HEADER]);
-        let below = usize::from(asked.name.num_labels()).checked_sub(zone_labels)?;
+        // Every label is one, also that of a wildcard, which the name's own count leaves out.
+        let below = asked.name.iter().count().checked_sub(zone_labels)?;
         let mut suffix = None;
-        // A wildcard's label is one as well.
         for (at, label) in asked.name.iter().enumerate() {
             if at == below {
                 suffix = Some(out.len() as u16);
@@ -193,8 +193,8 @@ mod tests {
     };
 
     fn names() -> impl Strategy<Value = String> {
-        let hosts = ["", "10-0-0-1.", "_web._tcp.", "_tcp.", "nosuch.", "a.b.c.d.", "www.example.com."];
-        let services = ["vip", "heads", "big", "nosuch", "VIP", "out", "_"];
+        let hosts = ["", "10-0-0-1.", "_web._tcp.", "_tcp.", "nosuch.", "*.", "a.b.c.d.", "www.example.com."];
+        let services = ["vip", "heads", "big", "nosuch", "VIP", "out", "_", "*"];
         let below =
             ["ns.svc.cluster.local.", "ns.sVc.Cluster.LOCAL.", "empty.svc.cluster.local.", "cluster.local."];
         let reverse =
