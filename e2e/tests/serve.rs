@@ -227,6 +227,7 @@ async fn a_corefile_takes_the_place_of_flags() -> Result<()> {
     ];
     let callsign = Callsign::start(Path::new(BINARY), &arguments)?;
     let cluster = Cluster::new(client(&place.path("kubeconfig")).await?);
+    cluster.apply(&build::node("node-a", "zone-a")).await?;
     cluster.apply(&build::namespace("n")).await?;
     cluster.apply(&build::headless("n", "web")).await?;
     cluster.apply(&build::pod("n", "web-1", "web", "10.1.0.7", true)).await?;
