@@ -102,6 +102,13 @@ impl<'a> Plain<'a> {
             if at == below {
                 suffix = Some(out.len() as u16);
             }
+            // Names of the SOA's that stand in the question are pointed to as a whole: not so plain.
+            if at + 1 == below
+                && (label.eq_ignore_ascii_case(b"dns") || label.eq_ignore_ascii_case(b"hostmaster"))
+            {
+                out.clear();
+                return None;
+            }
             out.push(label.len() as u8);
             out.extend_from_slice(label);
         }
