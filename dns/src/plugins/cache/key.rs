@@ -3,20 +3,47 @@
 use hickory_proto::rr::{Name, RecordType};
 use smallvec::SmallVec;
 
-/// Name in lower case as on the wire, type, class, DO and CD, and the network that the answer is to be for, if the question
-/// says so (RFC 7871 7.3): answers to questions that differ in one of them differ.
+use crate::answer::Request;
+
+/// Name in lower case as on the wire, type, class, RD, DO and CD, and the network that the answer is to be for, if the
+/// question says so (RFC 7871 7.3): answers to questions that differ in one of them differ. What an upstream says without
+/// having been asked to look further is no answer for those who want it to.
 pub(super) type Key = SmallVec<[u8; 64]>;
 
 /// EDNS Client Subnet.
 const CLIENT_SUBNET: u16 = 8;
+
+/// The flags of a question that its answer depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) recursion_desired: bool,
+    pub(super) dnssec_ok: bool,
+    pub(super) checking_disabled: bool,
+}
+
+impl Flags {
+    /// Those of a request.
+    pub(super) fn of(request: &Request) -> Self {
+        Self {
+            recursion_desired: request.recursion_desired,
+            dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: request.checking_disabled,
+        }
+    }
+
+    fn bits(self) -> u8 {
+        u8::from(self.recursion_desired) << 2
+            | u8::from(self.dnssec_ok) << 1
+            | u8::from(self.checking_disabled)
+    }
+}
 
 /// The key of a question with these EDNS options.
 pub(super) fn key(
     name: &Name,
     qtype: RecordType,
     qclass: u16,
-    dnssec_ok: bool,
-    checking_disabled: bool,
+    flags: Flags,
     options: &[(u16, Vec<u8>)],
 ) -> Key {
     let mut key = Key::new();
@@ -30,7 +57,7 @@ pub(super) fn key(
     key.push(0);
     key.extend_from_slice(&u16::from(qtype).to_be_bytes());
     key.extend_from_slice(&qclass.to_be_bytes());
-    key.push(u8::from(dnssec_ok) << 1 | u8::from(checking_disabled));
+    key.push(flags.bits());
     if let Some((_, network)) = options.iter().find(|(code, _)| *code == CLIENT_SUBNET) {
         key.extend_from_slice(network);
     }
@@ -47,7 +74,9 @@ mod tests {
         let options = [(CLIENT_SUBNET, network.to_vec())];
         let options = if network.is_empty() { &[] } else { options.as_slice() };
         let name = Name::from_ascii(name).unwrap();
-        key(&name, qtype.into(), qclass, flags & 2 != 0, flags & 1 != 0, options)
+        let [recursion_desired, dnssec_ok, checking_disabled] = [4, 2, 1].map(|bit| flags & bit != 0);
+        let flags = Flags { recursion_desired, dnssec_ok, checking_disabled };
+        key(&name, qtype.into(), qclass, flags, options)
     }
 
     #[test]
@@ -64,7 +93,7 @@ mod tests {
         fn keys_are_questions(
             name in "([a-c]{1,3}[.]){1,3}|[.]",
             numbers in any::<[u16; 2]>(),
-            flags in 0_u8..4,
+            flags in 0_u8..8,
             network in proptest::collection::vec(any::<u8>(), 0..9),
         ) {
             let key = of(&name, numbers, flags, &network);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CacheConfig, Clock, NAME,
     entry::{Entry, Sending},
-    key::{Key, key},
+    key::{Flags, Key, key},
     kind::{Kind, lifetime},
     metrics::{HalfTally, Metrics, Tallies, Tally},
     store::{Found, Store},
@@ -88,11 +88,10 @@ impl Plugin for Cache {
         }
         let core = &self.core;
         let now = core.clock.at(question.started);
-        let dnssec_ok = request.edns.is_some_and(|edns| edns.dnssec_ok);
         if request.edns.is_some_and(|edns| edns.has_options) {
             return Quickly::Slow;
         }
-        let key = key(&asked.name, asked.qtype, asked.qclass, dnssec_ok, request.checking_disabled, &[]);
+        let key = key(&asked.name, asked.qtype, asked.qclass, Flags::of(request), &[]);
         let (entry, seconds) = match core.store.get(&key, now) {
             Found::Fresh(entry, seconds) => (entry, Some(seconds)),
             // Being got again, or not to be had just now: there is nothing to begin.
@@ -324,9 +323,8 @@ impl Drop for Refreshing {
 
 fn key_of(query: &Query) -> Key {
     let question = &query.question;
-    let checking_disabled = query.request.checking_disabled;
-    let dnssec_ok = query.dnssec_ok();
-    key(&question.name, question.qtype, question.qclass, dnssec_ok, checking_disabled, &query.options)
+    let flags = Flags { dnssec_ok: query.dnssec_ok(), ..Flags::of(&query.request) };
+    key(&question.name, question.qtype, question.qclass, flags, &query.options)
 }
 
 /// Whether the client knows what the AD bit means (RFC 6840 5.7).
