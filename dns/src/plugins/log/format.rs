@@ -66,7 +66,8 @@ pub(super) struct Asked<'a> {
 
 /// What a line says of an answer.
 pub(super) struct Answer {
-    rcode: ResponseCode,
+    /// None where nothing is sent.
+    rcode: Option<ResponseCode>,
     flags: String,
     size: usize,
 }
@@ -180,7 +181,7 @@ impl Field {
             Self::Local => address(line, asked.peer.local.ip()),
             Self::Port => write!(line, "{}", asked.peer.address.port()),
             Self::Size => write!(line, "{}", asked.size),
-            Self::Rcode => write!(line, "{}", rcode_text(answer.rcode)),
+            Self::Rcode => answer.rcode.map_or(Ok(()), |rcode| write!(line, "{}", rcode_text(rcode))),
             Self::ReplySize => write!(line, "{}", answer.size),
             Self::Duration => write!(line, "{}s", asked.started.elapsed().as_secs_f64()),
             Self::Flags => write!(line, "{}", answer.flags),
@@ -206,7 +207,7 @@ impl Answer {
     /// What there is to say of a chain's answer.
     pub(super) fn of_reply(reply: &Reply, request: &Request) -> Self {
         if reply.silent {
-            return Self { rcode: ResponseCode::NoError, flags: String::new(), size: 0 };
+            return Self { rcode: None, flags: String::new(), size: 0 };
         }
         let sections = [&reply.answers, &reply.authorities, &reply.additionals];
         let transfer = reply.transfer.iter();
@@ -220,7 +221,7 @@ impl Answer {
             (request.checking_disabled, "cd"),
         ];
         Self {
-            rcode: reply.rcode,
+            rcode: Some(reply.rcode),
             flags: join(flags),
             size: size(request, sections.into_iter().chain(transfer)),
         }
@@ -239,7 +240,11 @@ impl Answer {
             (header.authentic_data, "ad"),
             (header.checking_disabled, "cd"),
         ];
-        Self { rcode: header.response_code, flags: join(flags), size: size(request, sections.into_iter()) }
+        Self {
+            rcode: Some(header.response_code),
+            flags: join(flags),
+            size: size(request, sections.into_iter()),
+        }
     }
 }
 

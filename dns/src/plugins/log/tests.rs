@@ -75,6 +75,13 @@ async fn what_nobody_answers_is_an_error() {
     }
 }
 
+#[tokio::test]
+async fn silence_has_no_code() {
+    let log = "acl {\n drop\n }\n log . \"{rcode} {>rflags} {rsize}\"";
+    let (_, lines) = logged(log, VIP, RecordType::A).await;
+    assert_eq!(lines, ["INFO plugin/log: - - 0"]);
+}
+
 #[test]
 fn options_are_checked() {
     for (option, message) in [
