@@ -50,7 +50,8 @@ pub(super) async fn exchange(
         let reply = buffer.get(..length).unwrap_or_default();
         // What came before the socket was connected may be anybody's.
         let from_upstream = (from.ip(), from.port()) == (upstream.ip(), upstream.port());
-        if from_upstream && question.is_answered_by(id, reply, case) {
+        let misread = edns && question.is_misread_by(id, reply);
+        if from_upstream && (misread || question.is_answered_by(id, reply, case)) {
             buffer.truncate(length);
             return Ok(buffer);
         }

@@ -105,6 +105,18 @@ impl Question {
         out
     }
 
+    /// Whether `reply` is the bare header of a server that could not read an OPT, nor then the question: it answers none,
+    /// and says no more than that the OPT is to be left out (RFC 6891 7).
+    pub(super) fn is_misread_by(&self, id: u16, reply: &[u8]) -> bool {
+        Header::read(reply).is_some_and(|header| {
+            header.id == id
+                && header.flags & (RESPONSE | OPCODE) == RESPONSE
+                && header.questions == 0
+                && reply.len() == HEADER
+                && header.knows_no_edns()
+        })
+    }
+
     /// Whether `reply` answers this question with this id (RFC 5452 9.1).
     pub(super) fn is_answered_by(&self, id: u16, reply: &[u8], case: Case) -> bool {
         let Some(header) = Header::read(reply) else { return false };

@@ -154,7 +154,8 @@ impl Pool {
                 Ok(reply)
             });
             let reply = read.await.map_err(|error| failed("read", &error))?;
-            if question.is_answered_by(id, &reply, case) {
+            let misread = edns && question.is_misread_by(id, &reply);
+            if misread || question.is_answered_by(id, &reply, case) {
                 return Ok(reply);
             }
         }

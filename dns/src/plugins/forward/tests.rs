@@ -55,6 +55,8 @@ enum Manner {
     Shouts,
     /// Knows no OPT.
     Old,
+    /// So old that it repeats no question either.
+    Older,
 }
 
 /// An upstream server on a loopback address, on UDP and TCP.
@@ -192,9 +194,12 @@ impl Fake {
                     record.name = shout(&record.name);
                 }
             }
-            Manner::Old => {
+            Manner::Old | Manner::Older => {
                 if question.edns.is_some() {
                     reply.answers.clear();
+                    if matches!(manner, Manner::Older) {
+                        reply.queries.clear();
+                    }
                     reply.metadata.response_code = ResponseCode::FormErr;
                 }
             }

@@ -3,7 +3,8 @@ use crate::answer::{Edns, Request, Transport};
 
 #[tokio::test]
 async fn names_of_others_are_asked_upstream() {
-    for manner in [Manner::Good, Manner::Truncates, Manner::Noisy, Manner::Shouts, Manner::Old] {
+    for manner in [Manner::Good, Manner::Truncates, Manner::Noisy, Manner::Shouts, Manner::Old, Manner::Older]
+    {
         let fake = Fake::new(manner).await;
         let router = forwarding(&[fake.address], "");
         let reply = ask(&router, "Other.Example.").await;
