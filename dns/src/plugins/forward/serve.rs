@@ -231,7 +231,9 @@ impl Core {
         let mut last = None;
         let mut turn = 0;
         for _ in 0..self.most_attempts {
-            if Instant::now() >= end || self.stop.is_cancelled() {
+            // A question that came before the end is asked, though not again and again.
+            let tried = failed.is_some() || last.is_some();
+            if Instant::now() >= end || (tried && self.stop.is_cancelled()) {
                 break;
             }
             let Some(upstream) = self.choose(&order, &mut turn) else { break };

@@ -119,3 +119,14 @@ async fn a_transfer_is_not_forwarded() {
     assert_eq!(ask_query(&router, query).await.0.rcode, ResponseCode::Refused);
     assert_eq!(fake.asked(), (0, 0));
 }
+
+#[tokio::test]
+async fn what_came_before_the_end_is_asked_once() {
+    let world = testing::world();
+    let good = forwarding_in(&[Fake::new(Manner::Good).await.address], "", &world);
+    let dead = forwarding_in(&[nobody().await], "", &world);
+    world.stop.cancel();
+    assert!(is_good(&ask(&good, "other.example.").await));
+    let failed = ask(&dead, "other.example.").await.error;
+    assert!(failed.as_ref().is_some_and(|error| error.contains("connection refused")), "{failed:?}");
+}
