@@ -153,7 +153,7 @@ async fn run(cluster: &ClusterArgs, mut settings: Settings, file: Option<Followe
             let again = signals::again().map_err(|error| Exit::from(anyhow::Error::new(error)))?;
             let reloads = Reloads::new(source, reloader, None, sha512);
             reloads.announce();
-            Some(tokio::spawn(reloads.run(again)))
+            Some(tokio::spawn(reloads.run(again, end.clone())))
         }
         _ => None,
     };

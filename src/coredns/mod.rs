@@ -106,7 +106,7 @@ async fn run(flags: Flags, levels: Levels) -> Result<(), Exit> {
     let reloads = engine.reloader().map(|reloader| Reloads::new(source, reloader, Some(levels), sha512));
     let reloads = reloads.map(|reloads| {
         reloads.announce();
-        tokio::spawn(reloads.run(signals.reload))
+        tokio::spawn(reloads.run(signals.reload, signals.end.clone()))
     });
     if !flags.quiet {
         say(&banner::version());

@@ -13,6 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{Read, Source, comment};
@@ -85,9 +86,9 @@ impl Reloads {
         }
     }
 
-    /// Reloads until it is dropped.
-    pub(crate) async fn run(mut self, signal: Arc<Notify>) {
-        loop {
+    /// Reloads until the process ends: one that says goodbye does not begin anew.
+    pub(crate) async fn run(mut self, signal: Arc<Notify>, end: CancellationToken) {
+        while !end.is_cancelled() {
             let because = {
                 let changes = async {
                     match self.setting() {
@@ -96,6 +97,8 @@ impl Reloads {
                     }
                 };
                 tokio::select! {
+                    biased;
+                    () = end.cancelled() => return,
                     () = signal.notified() => Because::Signal,
                     () = changes => Because::Changed,
                 }
