@@ -15,6 +15,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
@@ -35,7 +36,7 @@ use nix::{
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{Handled, Handler, Later, Peer, handle};
+use super::{Handled, Handler, Later, Peer, Replies, handle};
 use crate::answer::Transport;
 
 /// A UDP socket that answers from the address that was asked.
@@ -203,7 +204,9 @@ impl<H: Handler> Worker<H> {
             Handled::Later(mut later) => {
                 out.clear();
                 // Mostly there is nothing to wait for: a file's zone, hosts, a name that is rewritten.
-                match (&mut later).now_or_never() {
+                let polled = catch_unwind(AssertUnwindSafe(|| (&mut later).now_or_never()));
+                // What panics here, past the handler, costs its answer and not the socket's thread.
+                match polled.unwrap_or_else(|_| Some(Replies::default())) {
                     Some(replies) => replies.for_each(|reply| self.socket.offer(&reply, address, asked)),
                     None => self.wait_for(later, address, asked),
                 }

@@ -354,3 +354,34 @@ async fn a_plugin_that_panics_either_way_is_counted_and_answered_for() {
         assert!(scrape(&server.metrics).contains("coredns_panics_total 3"), "quick: {quick}");
     }
 }
+
+/// Echoes; an answer to a request that begins with `!` panics outside of every plugin.
+struct Careless;
+
+impl Handler for Careless {
+    fn handle(&self, request: &[u8], _: Peer, _: &mut Vec<u8>) -> Handled {
+        let reply = request.to_vec();
+        Handled::Later(Box::pin(async move {
+            assert!(!reply.starts_with(b"!"), "on purpose, at the end");
+            Replies::new(vec![reply], None)
+        }))
+    }
+
+    fn panicked(&self, _: &[u8], _: Peer, _: &(dyn Any + Send), _: &mut Vec<u8>) -> Handled {
+        Handled::Silent
+    }
+}
+
+#[tokio::test]
+async fn a_socket_outlives_an_answer_that_panics() {
+    let limits = Limits { udp_sockets: 1, ..Limits::default() };
+    let server = start_with("127.0.0.1:0", Careless, limits, Arc::default());
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server.address).await.unwrap();
+    for request in [b"!".as_slice(), b"!!", b"here"] {
+        socket.send(request).await.unwrap();
+    }
+    let mut buffer = [0; 16];
+    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("nobody answers").unwrap();
+    assert_eq!(&buffer[..length], b"here");
+}
