@@ -206,9 +206,13 @@ async fn it_starts_and_ends_as_coredns_does() -> Result<()> {
     })
     .await?;
     assert_eq!(get(at(files.health), "/health").await?.0, 200, "healthy while lame");
+    // Nor does anything begin anew.
+    callsign.signal(Signal::SIGUSR1)?;
+    self::said(&callsign, "[INFO] SIGUSR1: Reloading").await?;
     files.answers("192.0.2.1").await?;
     assert_eq!(callsign.ended(PATIENCE).await?.code(), Some(0));
     assert!(callsign.said().contains("[INFO] plugin/health: Going into lameduck mode for 1s"));
+    assert!(!callsign.said().contains("[INFO] Reloading"), "{}", callsign.said());
     assert!(!Path::new(&pidfile).exists(), "the pid file is left");
     Ok(())
 }
