@@ -35,6 +35,9 @@ pub(crate) fn start(args: &LogArgs) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Libraries repeat what a watch says once.
+const QUIET: &str = "info,kube_client=off,kube_runtime=off";
+
 /// What is logged in the place of CoreDNS: information and worse, or all that plugins say.
 pub(crate) struct Levels {
     base: String,
@@ -49,7 +52,7 @@ pub(crate) struct Levels {
 pub(crate) fn start_as_coredns() -> Result<Levels, Exit> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let json = variable("CALLSIGN_LOG_FORMAT").is_some_and(|form| form == "json");
-    let base = variable("CALLSIGN_LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+    let base = variable("CALLSIGN_LOG_LEVEL").unwrap_or_else(|| QUIET.to_owned());
     // Where it listens is told by the lines of the zones.
     let base = if json { base } else { format!("{base},listening=off") };
     let filter = EnvFilter::try_new(&base)
