@@ -1,15 +1,17 @@
 //! Callsign's DNS: the cluster's names, the answers, and the sockets around them.
 //!
 //! ```text
-//!   index ──Change──▶ zone ──▶ answer ◀──▶ server (udp · tcp)
-//!                                │
-//!                                └─ names of others ──▶ forward
+//!   index ──Change──▶ zone ──▶ plugins ──▶ block ◀── server (udp · tcp · tls · https)
+//!                                ▲           ▲
+//!   Corefile ──▶ directives ─────┴───────────┘        answer: bytes ⇄ questions and replies
 //! ```
 //!
 //! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
-//! * [`mod@answer`] is one pure function from a request to its answer.
+//! * [`mod@answer`] reads requests, resolves names of a zone and writes answers; all of it pure.
+//! * [`corefile`] is text into directives, [`block`] is directives into what is served, [`plugin`] is what a step of a block's
+//!   chain is, and [`plugins`] are the steps.
 //! * [`latency`] measures how long a change takes to be answered.
-//! * [`server`] has the sockets, the limits and the forwarder; all IO is there.
+//! * [`server`] has the sockets and the limits. IO is there, and in the plugins that ask others or read files.
 
 pub mod answer;
 pub mod block;

@@ -68,7 +68,7 @@ pub enum Outcome {
     /// The name is in none of our zones. Nothing has been written; [`refuse`] writes what to say if nobody else knows.
     Elsewhere(Request),
     /// The name is an alias of one outside of our zones. What we know has been written and may be sent as it is; whoever
-    /// can resolve the target may append its records ([`extend`]).
+    /// can resolve the target knows more.
     Alias {
         /// The request.
         request: Request,
@@ -130,41 +130,6 @@ pub fn refuse(request: &Request, rcode: ResponseCode, transport: Transport, out:
     out.clear();
     write(request, &Resolved::bare(rcode), transport, 0, out);
     request.answered(rcode, false)
-}
-
-/// Answers a request whose name is an alias of `target`, outside of our zones, with `more` records after the CNAMEs: those
-/// of the target. When the alias is another one by now, what it is now is written and `more` is not.
-pub fn extend(
-    zone: &Zone,
-    request: &Request,
-    target: &Name,
-    more: Vec<RrSet>,
-    transport: Transport,
-    out: &mut Vec<u8>,
-) -> Answered {
-    let Resolution::Resolved(mut resolved) = resolve(zone, &request.question.name, request.question.qtype)
-    else {
-        return refuse(request, ResponseCode::ServFail, transport, out);
-    };
-    if resolved.leaves.as_ref() == Some(target) {
-        resolved.answer.extend(more);
-    }
-    out.clear();
-    write(request, &resolved, transport, 0, out);
-    request.answered(resolved.rcode, true)
-}
-
-/// Writes another server's reply, which is too large for the client, as a truncated one: its response code and flags, and
-/// no records.
-pub fn truncate(request: &Request, reply: &[u8], out: &mut Vec<u8>) {
-    let [_, _, high, low, ..] = reply else { return };
-    let rcode = ResponseCode::from(0, low & 0xf);
-    out.clear();
-    write(request, &Resolved::bare(rcode), Transport::Udp, 0, out);
-    if let [_, _, own_high, own_low, ..] = out.as_mut_slice() {
-        *own_high |= 0x02 | high & 0x04;
-        *own_low |= low & 0x80;
-    }
 }
 
 fn refused(request: &Request, rcode: ResponseCode, transport: Transport, out: &mut Vec<u8>) -> Outcome {

@@ -153,19 +153,31 @@ const RCODES: [(u16, &str); 19] = [
     (23, "BADCOOKIE"),
 ];
 
+/// The name of a response code, if it has one.
+pub(crate) fn rcode_name(rcode: ResponseCode) -> Option<&'static str> {
+    let number = u16::from(rcode);
+    RCODES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
 /// A response code as logs have it: `NOERROR`, or its number.
 pub(crate) fn rcode_text(rcode: ResponseCode) -> String {
-    let number = u16::from(rcode);
-    let known = RCODES.iter().find(|(known, _)| *known == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+    rcode_name(rcode).map_or_else(|| u16::from(rcode).to_string(), str::to_owned)
+}
+
+/// A response code by its name in any case.
+pub(crate) fn named_rcode(text: &str) -> Option<ResponseCode> {
+    let named = RCODES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+    named.map(|(number, _)| rcode(*number))
 }
 
 /// A response code by its name in any case, or by its number.
 pub(crate) fn parse_rcode(text: &str) -> Option<ResponseCode> {
-    let named = RCODES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(number, _)| *number);
-    let numbered = || text.parse::<u16>().ok().filter(|number| *number <= 23);
-    let number = named.or_else(numbered)?;
-    Some(ResponseCode::from((number >> 4) as u8, (number & 0xf) as u8))
+    let numbered = || text.parse::<u16>().ok().filter(|number| *number <= 23).map(rcode);
+    named_rcode(text).or_else(numbered)
+}
+
+fn rcode(number: u16) -> ResponseCode {
+    ResponseCode::from((number >> 4) as u8, (number & 0xf) as u8)
 }
 
 /// A name in lower case with the dot at its end, as CoreDNS compares and logs it.

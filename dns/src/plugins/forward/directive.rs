@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use hickory_proto::{op::ResponseCode, rr::Name};
 
 use super::{
-    ForwardConfig, Policy, rcode,
+    ForwardConfig, Policy,
     stream::{Keeping, Security},
     target,
     trust::{self, TlsWords},
@@ -15,7 +15,7 @@ use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
     plugin::{Note, Setup},
-    plugins::reading::duration_text,
+    plugins::reading::{duration_text, named_rcode},
 };
 
 const EXPIRE: Duration = Duration::from_secs(10);
@@ -193,7 +193,7 @@ fn number<T: std::str::FromStr>(word: &Token) -> Result<T, Error> {
 
 fn rcodes(option: &Directive, takes: impl Fn(ResponseCode) -> bool) -> Result<Vec<ResponseCode>, Error> {
     let read = option.some()?.iter().map(|word| {
-        let rcode = rcode::read(&word.text);
+        let rcode = named_rcode(&word.text);
         rcode
             .filter(|rcode| takes(*rcode))
             .ok_or_else(|| word.error(format!("{} is not a valid rcode", word.text)))

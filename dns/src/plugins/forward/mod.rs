@@ -24,7 +24,6 @@ mod failure;
 mod flight;
 mod metrics;
 mod question;
-mod rcode;
 mod relevant;
 mod serve;
 mod stream;

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::Name,
-};
+use hickory_proto::{op::Message, rr::Name};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +20,7 @@ use super::{
     question::{Case, Header, Question},
     stream::{Keeping, Pool, Security},
 };
+use crate::plugins::reading::rcode_text;
 
 /// How long an upstream may take to answer.
 const READ: Duration = Duration::from_secs(2);
@@ -205,13 +203,5 @@ struct Checking(Arc<Upstream>);
 impl Drop for Checking {
     fn drop(&mut self) {
         self.0.checked.store(false, Ordering::Relaxed);
-    }
-}
-
-/// A response code as metrics have it: its name in capitals, or its number.
-fn rcode_text(rcode: ResponseCode) -> String {
-    match super::rcode::name(rcode) {
-        Some(name) => name.to_owned(),
-        None => u16::from(rcode).to_string(),
     }
 }
