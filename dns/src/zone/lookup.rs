@@ -130,9 +130,7 @@ impl Zone {
 
     /// `key` is `service.namespace`, as the map has it.
     fn find_service(&self, namespace: &str, key: &str, rest: &[&str]) -> Place {
-        let Some(names) = self.services.get(key).map(|names| Arc::clone(&names)) else {
-            return Place::Nothing;
-        };
+        let Some(names) = self.services.get(key) else { return Place::Nothing };
         if self.config.namespace_labels.is_some() && !self.has_namespace(namespace) {
             return Place::Nothing;
         }

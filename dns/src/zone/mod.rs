@@ -21,6 +21,7 @@ mod apex;
 mod clients;
 mod config;
 mod lookup;
+mod names;
 mod open;
 mod outside;
 mod reverse;
@@ -62,7 +63,7 @@ pub struct Zone {
     config: ZoneConfig,
     index: Arc<Index>,
     zones: Vec<lookup::Cut>,
-    services: DashMap<Text, Arc<ServiceNames>, Hasher>,
+    services: names::Names,
     reverse: reverse::Reverse,
     namespaces: DashMap<ObjectName, NamespaceState, Hasher>,
     clients: clients::Clients,
@@ -97,7 +98,7 @@ impl Zone {
         let zone = Self {
             zones: lookup::cuts(&config.zones),
             name_servers: ArcSwap::from_pointee(apex::fallback(&config.own_addresses)),
-            services: DashMap::default(),
+            services: names::Names::default(),
             reverse: reverse::Reverse::default(),
             namespaces: DashMap::default(),
             clients: clients::Clients::default(),
@@ -176,7 +177,7 @@ impl Zone {
 
     /// Every Service with names, in the order of their keys.
     pub fn all_services(&self) -> Vec<Arc<ServiceNames>> {
-        let mut all: Vec<_> = self.services.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let mut all = self.services.all();
         all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         all
     }
@@ -206,7 +207,7 @@ impl Zone {
 
     /// Whether no Service has a name.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty()
+        self.len() == 0
     }
 
     fn refresh_namespace(&self, name: &ObjectName) {
@@ -231,7 +232,7 @@ impl Zone {
         }
         let mut names = names.filter(|_| self.config.serves(key));
         let entry = service_key(key);
-        let old = self.services.get(&entry).map(|names| Arc::clone(&names));
+        let old = self.services.get(&entry);
         if let (Some(names), Some(old)) = (&mut names, &old) {
             // One key for all that lead to it, however often it changes.
             names.key = Arc::clone(&old.key);
