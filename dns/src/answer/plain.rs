@@ -50,17 +50,17 @@ impl<'a> Plain<'a> {
             Place::Port(names, at) => Self::of_node(&names.ports.get(*at)?.node, qtype),
             Place::Host(names, at) => {
                 let host = names.hosts.get(*at)?;
-                Self::of_addresses(&host.v4, &host.v6, qtype)
+                Self::of_addresses(host.v4(), host.v6(), qtype)
             }
             _ => None,
         }
     }
 
     fn of_node(node: &'a Node, qtype: RecordType) -> Option<Self> {
-        if node.alias.is_some() {
+        if node.alias().is_some() {
             return None;
         }
-        Self::of_addresses(&node.v4, &node.v6, qtype)
+        Self::of_addresses(node.v4(), node.v6(), qtype)
     }
 
     fn of_addresses(v4: &'a [Ipv4Addr], v6: &'a [Ipv6Addr], qtype: RecordType) -> Option<Self> {

@@ -179,9 +179,9 @@ impl Step<'_> {
             Place::Reverse(pointers) => match qtype {
                 RecordType::PTR => {
                     let primary = self.zone.primary();
-                    let names = pointers.iter().filter_map(|pointer| {
-                        service_name(&pointer.service, pointer.host.as_deref(), primary)
-                    });
+                    let names = pointers
+                        .iter()
+                        .filter_map(|pointer| service_name(pointer.service(), pointer.host(), primary));
                     let names = names.collect();
                     self.add(ttl, RData::Ptr(names))
                 }
@@ -212,66 +212,72 @@ impl Step<'_> {
 
     fn node(&mut self, names: &ServiceNames, node: &Node, qtype: RecordType) -> Taken {
         let ttl = self.zone.config().ttl;
-        if let Some(target) = node.alias.as_ref().filter(|_| is_address_or_alias(qtype)) {
+        if let Some(target) = node.alias().filter(|_| is_address_or_alias(qtype)) {
             return self.alias(target, qtype);
         }
         match qtype {
-            RecordType::A => self.add(ttl, RData::A(Set::Shared(node.v4.clone()))),
-            RecordType::AAAA => self.add(ttl, RData::Aaaa(Set::Shared(node.v6.clone()))),
-            RecordType::SRV => self.srv(names, &node.srv),
+            RecordType::A => self.add(ttl, RData::A(Set::Shared(node.shared_v4()))),
+            RecordType::AAAA => self.add(ttl, RData::Aaaa(Set::Shared(node.shared_v6()))),
+            RecordType::SRV => self.srv(names, node.srv()),
             _ => NODATA,
         }
     }
 
     fn srv(&mut self, names: &ServiceNames, set: &SrvSet) -> Taken {
-        let mut records = Vec::with_capacity(set.records.len());
+        let all = set.records();
+        let mut records = Vec::with_capacity(all.len());
         let mut last: Option<(Target, Name)> = None;
-        for (target, port) in &set.records {
+        for (target, port) in all {
             // Records are sorted by target: each target's name and glue is made once.
             let name = match &last {
-                Some((known, name)) if known == target => name.clone(),
+                Some((known, name)) if *known == target => name.clone(),
                 _ => {
                     let host = match target {
                         Target::Own => None,
-                        Target::Host(at) => names.hosts.get(*at as usize),
+                        Target::Host(at) => names.hosts.get(at as usize),
                     };
-                    let label = host.map(|host| host.label.as_str());
+                    let label = host.map(Host::label);
                     let Some(name) = service_name(&names.key, label, &self.suffix) else { continue };
                     match (host, target) {
                         (Some(host), Target::Host(at)) => {
-                            let (v4, v6) = set.glue(*at, host);
+                            let (v4, v6) = set.glue(at, host);
                             self.add_glue(&name, Set::Own(v4), Set::Own(v6));
                         }
                         _ => self.add_glue(
                             &name,
-                            Set::Shared(names.own.v4.clone()),
-                            Set::Shared(names.own.v6.clone()),
+                            Set::Shared(names.own.shared_v4()),
+                            Set::Shared(names.own.shared_v6()),
                         ),
                     }
-                    last = Some((*target, name.clone()));
+                    last = Some((target, name.clone()));
                     name
                 }
             };
-            records.push(Srv { priority: 0, weight: set.weight, port: *port, target: name });
+            records.push(Srv { priority: 0, weight: set.weight(), port, target: name });
         }
         self.add(self.zone.config().ttl, RData::Srv(records))
     }
 
     /// An endpoint's SRV records lead to itself.
-    fn host(&mut self, names: &ServiceNames, host: &Host, qtype: RecordType) -> Taken {
+    fn host(&mut self, names: &ServiceNames, host: Host<'_>, qtype: RecordType) -> Taken {
         let ttl = self.zone.config().ttl;
         match qtype {
-            RecordType::A => self.add(ttl, RData::A(Set::Own(host.v4.clone()))),
+            RecordType::A => self.add(ttl, RData::A(own4(host))),
             RecordType::AAAA => self.add(ttl, RData::Aaaa(own6(host))),
             RecordType::SRV => {
-                let Some(target) = service_name(&names.key, Some(&host.label), &self.suffix) else {
+                let Some(target) = service_name(&names.key, Some(host.label()), &self.suffix) else {
                     return NODATA;
                 };
-                let records: Vec<Srv> = (host.ports.iter())
-                    .map(|port| Srv { priority: 0, weight: host.weight, port: *port, target: target.clone() })
+                let records: Vec<Srv> = (host.ports().iter())
+                    .map(|port| Srv {
+                        priority: 0,
+                        weight: host.weight(),
+                        port: *port,
+                        target: target.clone(),
+                    })
                     .collect();
                 if !records.is_empty() {
-                    self.add_glue(&target, Set::Own(host.v4.clone()), own6(host));
+                    self.add_glue(&target, own4(host), own6(host));
                 }
                 self.add(ttl, RData::Srv(records))
             }
@@ -351,8 +357,12 @@ fn is_address_or_alias(qtype: RecordType) -> bool {
     matches!(qtype, RecordType::A | RecordType::AAAA | RecordType::CNAME)
 }
 
-fn own6(host: &Host) -> Set<std::net::Ipv6Addr> {
-    Set::Own(SmallVec::from_slice(&host.v6))
+fn own4(host: Host<'_>) -> Set<std::net::Ipv4Addr> {
+    Set::Own(SmallVec::from_slice(host.v4()))
+}
+
+fn own6(host: Host<'_>) -> Set<std::net::Ipv6Addr> {
+    Set::Own(SmallVec::from_slice(host.v6()))
 }
 
 fn unique<'a, T: Copy + Ord + 'a>(items: impl Iterator<Item = &'a T>) -> SmallVec<[T; 2]> {

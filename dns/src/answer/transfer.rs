@@ -86,8 +86,8 @@ impl Listing<'_> {
             }
         }
         if names.kind == Kind::Headless {
-            for host in &names.hosts {
-                let Some(owner) = service_name(&names.key, Some(&host.label), self.apex) else { continue };
+            for host in names.hosts.iter() {
+                let Some(owner) = service_name(&names.key, Some(host.label()), self.apex) else { continue };
                 self.add(&owner, RecordType::A);
                 self.add(&owner, RecordType::AAAA);
             }

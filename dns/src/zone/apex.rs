@@ -51,22 +51,25 @@ pub(super) fn fallback(own: &[IpAddr]) -> Vec<NameServer> {
 
 /// The name servers that this Service is, if one of its endpoints is ours.
 pub(super) fn of_service(names: &ServiceNames, own: &[IpAddr]) -> Option<Vec<NameServer>> {
-    let ours = names.hosts.iter().find(|host| ips(&host.v4, &host.v6).any(|ip| own.contains(&ip)))?;
+    let ours = names.hosts.iter().find(|host| ips(host.v4(), host.v6()).any(|ip| own.contains(&ip)))?;
     let name = |host| NameServerName::Service { service: Arc::clone(&names.key), host };
     match names.kind {
-        Kind::ClusterIp => {
-            Some(vec![NameServer { name: name(None), v4: names.own.v4.to_vec(), v6: names.own.v6.to_vec() }])
-        }
+        Kind::ClusterIp => Some(vec![NameServer {
+            name: name(None),
+            v4: names.own.v4().to_vec(),
+            v6: names.own.v6().to_vec(),
+        }]),
         Kind::Headless => Some(
             // Of the endpoints those that share a slice with us, which is to say a port.
             (names.hosts.iter())
                 .filter(|host| {
-                    host.ports == ours.ports || host.ports.iter().any(|port| ours.ports.contains(port))
+                    host.ports() == ours.ports()
+                        || host.ports().iter().any(|port| ours.ports().contains(port))
                 })
                 .map(|host| NameServer {
-                    name: name(Some(host.label.clone())),
-                    v4: host.v4.to_vec(),
-                    v6: host.v6.to_vec(),
+                    name: name(Some(host.label().into())),
+                    v4: host.v4().to_vec(),
+                    v6: host.v6().to_vec(),
                 })
                 .collect(),
         ),

@@ -20,8 +20,10 @@
 mod apex;
 mod clients;
 mod config;
+mod hosts;
 mod lookup;
 mod names;
+mod node;
 mod open;
 mod outside;
 mod reverse;
@@ -50,11 +52,13 @@ use parking_lot::Mutex;
 pub use apex::{NameServer, NameServerName};
 pub(crate) use config::is_reverse;
 pub use config::{Pods, Requirement, Selector, ZoneConfig, ZoneError, reverse_zones};
+pub use hosts::{Host, Hosts};
 pub use lookup::{Found, Place};
+pub use node::{Node, SrvSet, Target};
 pub use outside::{Outside, OutsidePlace};
 pub use reverse::{Pointer, Pointers};
 pub(crate) use reverse::{Range, read as read_reverse};
-pub use service::{Host, Kind, Node, PortNames, ServiceNames, SrvSet, Target};
+pub use service::{Kind, PortNames, ServiceNames};
 
 type Hasher = foldhash::fast::RandomState;
 

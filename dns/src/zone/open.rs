@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 
 use super::{
     config::ZoneConfig,
-    service::{Endpoints, Found, Kind, Node, ServiceNames, own_node},
+    node::Node,
+    service::{Endpoints, Found, Kind, ServiceNames, own_node},
 };
 
 /// What a name asks for.

@@ -24,10 +24,21 @@ type Hasher = foldhash::fast::RandomState;
 /// A name that an address leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pointer {
-    /// The endpoint's label; `None` where the address is a Service's own. Those come first.
-    pub host: Option<Text>,
+    // Those of Services come first.
+    host: Option<Text>,
+    service: Arc<Key>,
+}
+
+impl Pointer {
+    /// The endpoint's label; `None` where the address is a Service's own.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     /// The Service.
-    pub service: Arc<Key>,
+    pub fn service(&self) -> &Key {
+        &self.service
+    }
 }
 
 /// The names of one address, sorted.
@@ -47,7 +58,7 @@ impl Reverse {
     pub(super) fn get(&self, ip: IpAddr) -> Option<Pointers> {
         let pointers = self.pointers.get(&ip)?;
         match pointers.first()? {
-            own if own.host.is_none() => Some(Pointers::from_iter([own.clone()])),
+            own if own.host().is_none() => Some(Pointers::from_iter([own.clone()])),
             _ => Some(pointers.clone()),
         }
     }
@@ -78,14 +89,14 @@ impl Reverse {
         }
     }
 
-    fn edit(&self, ip: IpAddr, service: &Arc<Key>, labels: &[Option<&Text>]) {
+    fn edit(&self, ip: IpAddr, service: &Arc<Key>, labels: &[Option<&str>]) {
         if !labels.is_empty() {
             self.present.write().insert(ip);
         }
         let mut entry = self.pointers.entry(ip).or_default();
         entry.retain(|pointer| pointer.service != *service);
         entry.extend(
-            labels.iter().map(|label| Pointer { host: label.cloned(), service: Arc::clone(service) }),
+            labels.iter().map(|label| Pointer { host: label.map(Text::new), service: Arc::clone(service) }),
         );
         entry.sort_unstable();
         let empty = entry.is_empty();
@@ -104,7 +115,7 @@ impl Reverse {
     }
 }
 
-type Labels<'a> = SmallVec<[Option<&'a Text>; 2]>;
+type Labels<'a> = SmallVec<[Option<&'a str>; 2]>;
 
 /// What a name below `in-addr.arpa` or `ip6.arpa` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

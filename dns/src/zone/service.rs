@@ -27,7 +27,11 @@ use compact_str::{CompactString as Text, format_compact};
 use hickory_proto::rr::Name;
 use smallvec::SmallVec;
 
-use super::config::ZoneConfig;
+use super::{
+    config::ZoneConfig,
+    hosts::{Hosts, NewHost},
+    node::{Node, SrvSet, Target},
+};
 
 /// The names of one Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub struct ServiceNames {
     /// Named ports, in the order of name and protocol.
     pub ports: Box<[PortNames]>,
     /// Endpoints by their label under the Service, in the order of those labels.
-    pub hosts: Box<[Host]>,
+    pub hosts: Hosts,
     /// Endpoints that are a domain name (slices of type FQDN): label and target.
     pub aliases: Box<[(Text, Name)]>,
 }
@@ -60,40 +64,6 @@ pub enum Kind {
     Hidden,
 }
 
-/// The RRsets at one owner name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
-    /// A records, sorted, each once.
-    pub v4: Arc<[Ipv4Addr]>,
-    /// AAAA records, sorted, each once.
-    pub v6: Arc<[Ipv6Addr]>,
-    /// SRV records.
-    pub srv: SrvSet,
-    /// The name's endpoints are domain names and this is the first of them.
-    pub alias: Option<Name>,
-}
-
-/// SRV records of one owner name. All have priority 0 and the same weight.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SrvSet {
-    /// The weight: a hundred shared by everything that was found, before equal records became one.
-    pub weight: u16,
-    /// Target and port, sorted, each once.
-    pub records: Box<[(Target, u16)]>,
-    /// Endpoints that share their label with others which have none of the ports: host and address, sorted. Only these
-    /// addresses are glue; of all other endpoints every address is.
-    pub partial: Box<[(u32, IpAddr)]>,
-}
-
-/// Where an SRV record leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// To the Service's own name.
-    Own,
-    /// To an endpoint: an index of [`ServiceNames::hosts`].
-    Host(u32),
-}
-
 /// What is at `_<name>._<protocol>` under the Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortNames {
@@ -103,21 +73,6 @@ pub struct PortNames {
     pub protocol: Protocol,
     /// The records.
     pub node: Node,
-}
-
-/// What is at the name of one endpoint. SRV records lead to the name itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// The label: the endpoint's hostname, or its address with dashes.
-    pub label: Text,
-    /// A records; several where endpoints share a hostname.
-    pub v4: SmallVec<[Ipv4Addr; 2]>,
-    /// AAAA records.
-    pub v6: SmallVec<[Ipv6Addr; 1]>,
-    /// Ports of SRV records, sorted, each once.
-    pub ports: SmallVec<[u16; 4]>,
-    /// Their weight.
-    pub weight: u16,
 }
 
 impl ServiceNames {
@@ -134,7 +89,7 @@ impl ServiceNames {
             kind: Kind::Hidden,
             own: Node::default(),
             ports: Box::default(),
-            hosts: Box::default(),
+            hosts: Hosts::default(),
             aliases: Box::default(),
         };
         match &view.service {
@@ -169,30 +124,19 @@ impl ServiceNames {
 
     /// The endpoint of this label.
     pub fn host(&self, label: &str) -> Option<usize> {
-        self.hosts.binary_search_by(|host| host.label.as_str().cmp(label)).ok()
+        self.hosts.find(label)
     }
 
     /// The addresses that have PTR records because of this Service: its own (no label), and its endpoints'.
-    pub(super) fn pointers(&self) -> impl Iterator<Item = (IpAddr, Option<&Text>)> + '_ {
+    pub(super) fn pointers(&self) -> impl Iterator<Item = (IpAddr, Option<&str>)> + '_ {
         // A headless Service's own name has its endpoints' addresses, which point to the endpoints.
         let own = (self.kind != Kind::Headless).then_some(&self.own);
-        let own = own.into_iter().flat_map(|own| ips(&own.v4, &own.v6).map(|ip| (ip, None)));
-        let hosts =
-            self.hosts.iter().flat_map(|host| ips(&host.v4, &host.v6).map(|ip| (ip, Some(&host.label))));
+        let own = own.into_iter().flat_map(|own| ips(own.v4(), own.v6()).map(|ip| (ip, None)));
+        let hosts = self
+            .hosts
+            .iter()
+            .flat_map(|host| ips(host.v4(), host.v6()).map(move |ip| (ip, Some(host.label()))));
         own.chain(hosts)
-    }
-}
-
-impl SrvSet {
-    /// The addresses of the host at this index to which the records lead.
-    pub fn glue(&self, at: u32, host: &Host) -> (SmallVec<[Ipv4Addr; 2]>, SmallVec<[Ipv6Addr; 2]>) {
-        let start = self.partial.partition_point(|(known, _)| *known < at);
-        let part = self.partial.get(start..).unwrap_or_default().iter().take_while(|(known, _)| *known == at);
-        let (v4, v6) = split(part.map(|(_, ip)| *ip));
-        if v4.is_empty() && v6.is_empty() {
-            return (host.v4.clone(), SmallVec::from_slice(&host.v6));
-        }
-        (v4.into(), v6.into())
     }
 }
 
@@ -252,9 +196,9 @@ pub(super) fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portles
     let candidates = ips.len() * if portless { 1 } else { records.len() };
     records.sort_unstable();
     records.dedup();
-    let srv = SrvSet { weight: weight(candidates), records: records.into(), partial: Box::default() };
+    let srv = SrvSet::new(weight(candidates), records, Vec::new());
     let (v4, v6) = split(ips.iter().copied());
-    Node { v4: v4.into(), v6: v6.into(), srv, alias: None }
+    Node::new(v4, v6, srv, None)
 }
 
 fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
@@ -272,7 +216,7 @@ fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
         .collect()
 }
 
-fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
+pub(super) fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for ip in ips {
         match ip {
@@ -291,7 +235,7 @@ fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
 
 /// The endpoints of a Service under their labels.
 pub(super) struct Endpoints {
-    pub(super) hosts: Box<[Host]>,
+    pub(super) hosts: Hosts,
     aliases: Box<[(Text, Name)]>,
     /// For each published address its host; `None` for a domain name.
     pub(super) host_of: Vec<Option<u32>>,
@@ -331,8 +275,8 @@ impl Endpoints {
             host.ports.extend(one.ports.iter().filter_map(|port| port.port).filter_map(number));
         }
         aliases.retain(|label, _| !gathered.contains_key(label));
-        let hosts: Box<[Host]> = gathered.into_iter().map(|(label, host)| host.finish(label)).collect();
-        let find = |label: &Text| hosts.binary_search_by(|host| host.label.cmp(label)).ok();
+        let hosts: Hosts = gathered.into_iter().map(|(label, host)| host.finish(label)).collect();
+        let find = |label: &Text| hosts.find(label);
         let host_of = (published.iter().zip(&labels))
             .map(|(one, label)| match one.address {
                 SliceAddress::Ip(_) => find(label).and_then(|at| u32::try_from(at).ok()),
@@ -377,14 +321,14 @@ impl Endpoints {
 }
 
 impl Gathered {
-    fn finish(mut self, label: Text) -> Host {
+    fn finish(mut self, label: Text) -> NewHost {
         self.v4.sort_unstable();
         self.v4.dedup();
         self.v6.sort_unstable();
         self.v6.dedup();
         self.ports.sort_unstable();
         self.ports.dedup();
-        Host { label, v4: self.v4, v6: self.v6, ports: self.ports, weight: weight(self.candidates) }
+        NewHost { label, v4: self.v4, v6: self.v6, ports: self.ports, weight: weight(self.candidates) }
     }
 }
 
@@ -428,21 +372,20 @@ impl Found {
         }
     }
 
-    pub(super) fn finish(mut self, hosts: &[Host]) -> Node {
+    pub(super) fn finish(mut self, hosts: &Hosts) -> Node {
         self.srv.sort_unstable();
         self.srv.dedup();
         self.meant.sort_unstable();
         self.meant.dedup();
         let parts = self.meant.chunk_by(|one, other| one.0 == other.0).filter(|part| {
             let host = part.first().and_then(|(at, _)| hosts.get(*at as usize));
-            host.is_some_and(|host| part.len() < host.v4.len() + host.v6.len())
+            host.is_some_and(|host| part.len() < host.v4().len() + host.v6().len())
         });
-        let partial = parts.flatten().copied().collect();
+        let partial: Vec<_> = parts.flatten().copied().collect();
         let (v4, v6) = split(self.ips.into_iter());
         // A CNAME stands alone at its name (RFC 2181 10.1): addresses go before it, and one of several is chosen.
         let alias = self.names.into_iter().min().filter(|_| v4.is_empty() && v6.is_empty());
-        let srv = SrvSet { weight: weight(self.candidates), records: self.srv.into(), partial };
-        Node { v4: v4.into(), v6: v6.into(), srv, alias }
+        Node::new(v4, v6, SrvSet::new(weight(self.candidates), self.srv, partial), alias)
     }
 }
 

@@ -224,11 +224,11 @@ fn what_stays_never_disappears() {
                         let Place::Service(names) = find(&zone, "heads.ns.svc.cluster.local.") else {
                             panic!("the Service disappeared");
                         };
-                        assert!(names.own.v4.iter().any(|ip| IpAddr::V4(*ip) == stays));
+                        assert!(names.own.v4().iter().any(|ip| IpAddr::V4(*ip) == stays));
                         // One consistent value: every SRV leads to a host that is there.
-                        for (target, _) in &names.own.srv.records {
+                        for (target, _) in names.own.srv().records() {
                             let Target::Host(at) = target else { panic!("not a host") };
-                            assert!(names.hosts.get(*at as usize).is_some());
+                            assert!(names.hosts.get(at as usize).is_some());
                         }
                         let Place::Reverse(pointers) = find(&zone, "1.0.0.10.in-addr.arpa.") else {
                             panic!("the PTR record disappeared");
@@ -379,7 +379,7 @@ fn an_endpoint_is_named_by_hostname_then_pod_then_address() {
             ZoneConfig { endpoint_pod_names: pod_names, source: Source::Slices, ..testing::zone_config() };
         let zone = Zone::new(config, Arc::new(index));
         let Place::Service(names) = find(&zone, "s.ns.svc.cluster.local.") else { panic!("no such Service") };
-        names.hosts.iter().map(|host| host.label.to_string()).collect::<Vec<_>>()
+        names.hosts.iter().map(|host| host.label().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(labels(true, json!("web-0"), "pod", "10.0.0.1"), ["web-0"]);
     assert_eq!(labels(true, Value::Null, "pod", "10.0.0.1"), ["pod"]);
@@ -437,8 +437,8 @@ fn ports_may_be_left_open() {
     let zone = Zone::new(testing::zone_config(), index);
     let ports = |name: &str| -> Vec<u16> {
         match find(&zone, &format!("{name}.ns.svc.cluster.local.")) {
-            Place::Service(names) => names.own.srv.records.iter().map(|(_, port)| *port).collect(),
-            Place::Ports(_, node) => node.srv.records.iter().map(|(_, port)| *port).collect(),
+            Place::Service(names) => names.own.srv().records().map(|(_, port)| port).collect(),
+            Place::Ports(_, node) => node.srv().records().map(|(_, port)| port).collect(),
             Place::Nothing => vec![],
             place => panic!("{name}: {place:?}"),
         }
