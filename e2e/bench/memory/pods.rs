@@ -1,47 +1,26 @@
-//! Memory of a large cluster: at rest, and at its peak while objects come in.
+//! Every command in a cluster of pods.
 //!
-//! ```text
-//! cargo bench --bench memory [-- SERVICES PODS HEADLESS]
-//! ```
-//!
-//! 10,000 Services and 150,000 pods unless told otherwise, and 10 of 100 Services headless, whose pods have hostnames. Pods
-//! are as a Deployment's ReplicaSet and the kubelet make them: a few kilobytes of JSON each. The API server is the
-//! embedded one, in this process; with `CALLSIGN_E2E_KUBECONFIG` it is that cluster, objects are made over its API in
-//! namespaces `memory-N`, and lists are not forced. Callsign is a process of its own; `CALLSIGN_BENCH_BINARY` names another build.
-//!
-//! `RSS` is VmRSS when the process has come to rest, `peak` VmHWM since the row began, `a pod` what is above the same
-//! process in the empty cluster, divided by the pods.
+//! Pods are as a Deployment's ReplicaSet and the kubelet make them: a few kilobytes of JSON each. Those of headless Services
+//! have hostnames. `a pod` is what is above the same process in the empty cluster, divided by the pods.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use callsign_e2e::{
-    apiserver::{
-        ApiServer, Key, Options, Part, Patch, Running, WriteOptions, faults::Fault, kind::Kind,
-        rules::error::ApiError,
-    },
-    harness::{
-        build,
-        cluster::Cluster,
-        process::{Callsign, Signal},
-        world::client,
-    },
+    apiserver::{ApiServer, Options, Running},
+    harness::{build, cluster::Cluster, world::client},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-/// How many namespaces the Services are spread over.
-const NAMESPACES: usize = 100;
-/// How many Nodes the pods are on.
-const NODES: usize = 1000;
+use crate::{
+    NAMESPACES, NODES, list_anew, namespace_name, node_name,
+    process::{Memory, Process, each, mib},
+    put,
+};
+
 /// Requests at once, where objects are made over HTTP.
 const AT_ONCE: usize = 32;
-/// The CPU that a process at rest may use within [`QUIET`].
-const REST: Duration = Duration::from_millis(60);
-const QUIET: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy)]
 struct Size {
@@ -57,10 +36,8 @@ enum Server {
     Other(Cluster),
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    // `cargo bench` passes `--bench`; what is a number is ours.
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+pub(crate) async fn run(numbers: &[usize]) -> Result<()> {
+    let mut numbers = numbers.iter().copied();
     let size = Size {
         services: numbers.next().unwrap_or(10_000),
         pods: numbers.next().unwrap_or(150_000),
@@ -79,13 +56,14 @@ async fn main() -> Result<()> {
             Server::Embedded(Box::new(server))
         }
     };
+    let kubeconfig = kubeconfig.display().to_string();
     println!("{} Services ({} % headless), {} pods", size.services, size.headless, size.pods);
     println!("{:<24} {:>9} {:>9} {:>9} {:>9}", "", "RSS MiB", "peak MiB", "B a pod", "seconds");
     let mut empty = Vec::new();
     for command in ["controller", "serve", "dns"] {
-        let mut process = start(command, &kubeconfig)?;
+        let process = Process::command(command, &kubeconfig)?;
         empty.push(measure(&process, &format!("{command}: empty"), None, size.pods).await?);
-        stop(&mut process).await?;
+        process.stop().await?;
     }
     let began = Instant::now();
     fill(&server, size).await?;
@@ -93,14 +71,14 @@ async fn main() -> Result<()> {
     for (command, empty) in ["controller", "serve", "dns"].into_iter().zip(&empty) {
         let rows: &[&str] = if command == "controller" { &["first start", "restart"] } else { &["start"] };
         for row in rows {
-            let mut process = start(command, &kubeconfig)?;
+            let process = Process::command(command, &kubeconfig)?;
             measure(&process, &format!("{command}: {row}"), Some(*empty), size.pods).await?;
             if let (Server::Embedded(server), true) = (&server, *row != "first start") {
-                forget_peak(&process)?;
+                process.forget_peak()?;
                 list_anew(server).await?;
                 measure(&process, &format!("{command}: new lists"), Some(*empty), size.pods).await?;
             }
-            stop(&mut process).await?;
+            process.stop().await?;
         }
     }
     if let Server::Other(cluster) = &server {
@@ -111,94 +89,18 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Cuts all watches, and has the server refuse the versions that they would go on from.
-async fn list_anew(server: &Running) -> Result<()> {
-    let requests = || {
-        let of = |verb| server.faults().requests_of(verb, "services");
-        of("watch") + of("list")
-    };
-    let before = requests();
-    for fault in [Fault::ExpireVersions, Fault::DropWatches { abrupt: true }] {
-        server.faults().set(fault).map_err(anyhow::Error::msg)?;
-    }
-    // One that is refused, and the list.
-    while requests() < before + 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
-}
-
-// === The process ===
-
-fn start(command: &str, kubeconfig: &Path) -> Result<Callsign> {
-    let binary = std::env::var_os("CALLSIGN_BENCH_BINARY")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_callsign")), PathBuf::from);
-    let kubeconfig = kubeconfig.display().to_string();
-    let any = "127.0.0.1:0";
-    let mut arguments = vec![command, "--kubeconfig", &kubeconfig, "--lameduck", "0"];
-    arguments.extend(["--health-listen", any, "--ready-listen", any, "--metrics-listen", any]);
-    if command != "controller" {
-        arguments.extend(["--listen", any]);
-    }
-    Callsign::start(&binary, arguments)
-}
-
-async fn stop(process: &mut Callsign) -> Result<()> {
-    process.signal(Signal::SIGTERM)?;
-    process.ended(Duration::from_secs(10)).await?;
-    Ok(())
-}
-
-/// Waits until the process rests, and prints its memory. Gives its VmRSS, bytes.
-async fn measure(process: &Callsign, row: &str, empty: Option<u64>, pods: usize) -> Result<u64> {
-    let began = Instant::now();
-    let mut before = cpu(process)?;
-    loop {
-        tokio::time::sleep(QUIET).await;
-        let now = cpu(process)?;
-        if now.saturating_sub(before) < REST && process.said().contains("\"synced\"") {
-            break;
-        }
-        before = now;
-    }
-    let (rss, peak) = (memory(process, "VmRSS")?, memory(process, "VmHWM")?);
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let each = empty.map(|empty| (rss.saturating_sub(empty) as f64 / pods.max(1) as f64).round().to_string());
+/// Waits until the process rests, and prints its memory.
+async fn measure(process: &Process, row: &str, empty: Option<Memory>, pods: usize) -> Result<Memory> {
+    let (memory, took) = process.at_rest().await?;
     println!(
         "{row:<24} {:>9.1} {:>9.1} {:>9} {:>9.1}",
-        mib(rss),
-        mib(peak),
-        each.unwrap_or_default(),
-        began.elapsed().saturating_sub(QUIET).as_secs_f64(),
+        mib(memory.rest),
+        mib(memory.peak),
+        each(memory, empty, pods),
+        took.as_secs_f64(),
     );
-    Ok(rss)
+    Ok(memory)
 }
-
-/// User and system time so far.
-fn cpu(process: &Callsign) -> Result<Duration> {
-    let id = process.id().with_context(|| format!("callsign has ended:\n{}", process.said()))?;
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // Fields 14 and 15, in ticks of 10 ms; the second field, in brackets, may hold spaces.
-    let (_, fields) = stat.rsplit_once(')').context("the state of the process")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// A field of `/proc/PID/status`, in bytes.
-fn memory(process: &Callsign, field: &str) -> Result<u64> {
-    let id = process.id().context("callsign has ended")?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(field)).context("a line of the status")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse::<u64>()? * 1024)
-}
-
-/// Has VmHWM start over from what there is now.
-fn forget_peak(process: &Callsign) -> Result<()> {
-    let id = process.id().context("callsign has ended")?;
-    Ok(std::fs::write(format!("/proc/{id}/clear_refs"), "5")?)
-}
-
-// === The objects ===
 
 async fn fill(server: &Server, size: Size) -> Result<()> {
     let cluster_wide = (0..NAMESPACES)
@@ -221,33 +123,6 @@ async fn fill(server: &Server, size: Size) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// Creates the object, and writes its status as its own step, as the kubelet does.
-fn put(server: &Running, mut object: Value) -> Result<()> {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    let kind = Kind::of(&text("/apiVersion"), &text("/kind")).context("a known kind")?;
-    let refused = |error: ApiError| anyhow::anyhow!("{}", error.to_status());
-    let status = object.as_object_mut().and_then(|fields| fields.remove("status"));
-    let by = WriteOptions::by("bench");
-    server.store().create(kind, &namespace, object, &by).map_err(refused)?;
-    if let Some(status) = status {
-        let patch = Patch::Merge(json!({"status": status}));
-        server
-            .store()
-            .patch(kind, &Key::new(&namespace, &name), Part::Status, &patch, &by)
-            .map_err(refused)?;
-    }
-    Ok(())
-}
-
-fn namespace_name(namespace: usize) -> String {
-    format!("memory-{namespace}")
-}
-
-fn node_name(node: usize) -> String {
-    format!("ip-10-0-{}-{}.eu-central-1.compute.internal", node / 250, node % 250)
 }
 
 fn service_name(service: usize) -> String {
