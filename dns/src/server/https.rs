@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Handled, Handler, Limits, Peer, handle, metrics::HttpsMetrics};
+use super::{Handled, Handler, Limits, Peer, handle, metrics::HttpsMetrics, tcp::Slot};
 
 /// The only path.
 const PATH: &str = "/dns-query";
@@ -49,12 +49,15 @@ pub(super) struct Https<H> {
     pub(super) limits: Arc<Limits>,
     pub(super) from: Peer,
     pub(super) metrics: Arc<HttpsMetrics>,
+    /// Where others see whether it is idle.
+    pub(super) slot: Arc<Slot>,
 }
 
 /// When a connection last did something.
 struct Activity {
     answering: AtomicUsize,
     last: Mutex<Instant>,
+    slot: Arc<Slot>,
 }
 
 /// Why a request has no answer.
@@ -68,8 +71,11 @@ impl<H: Handler> Https<H> {
     {
         let https = Arc::new(self);
         let limits = Arc::clone(&https.limits);
-        let activity =
-            Arc::new(Activity { answering: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
+        let activity = Arc::new(Activity {
+            answering: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+            slot: Arc::clone(&https.slot),
+        });
         let (asked, seen) = (Arc::clone(&https), Arc::clone(&activity));
         let service = service_fn(move |request| {
             let (https, activity) = (Arc::clone(&asked), Arc::clone(&seen));
@@ -189,10 +195,13 @@ impl Activity {
         impl Drop for Answering {
             fn drop(&mut self) {
                 *self.0.last.lock() = Instant::now();
-                self.0.answering.fetch_sub(1, Ordering::Relaxed);
+                if self.0.answering.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    self.0.slot.touch(false);
+                }
             }
         }
         self.answering.fetch_add(1, Ordering::Relaxed);
+        self.slot.touch(true);
         Answering(Arc::clone(self))
     }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
 
-use super::{Limits, metrics::HttpsMetrics};
+use super::{
+    Limits,
+    metrics::{HttpsMetrics, TcpMetrics},
+};
 use crate::block::Scheme;
 
 /// How a listener speaks, its limits and its certificate.
@@ -19,6 +22,8 @@ pub(super) struct Knobs {
     pub(super) tls: ArcSwapOption<ServerConfig>,
     /// Where answers over HTTPS are counted.
     pub(super) https: Arc<HttpsMetrics>,
+    /// Where connections are counted.
+    pub(super) tcp: Arc<TcpMetrics>,
 }
 
 impl Knobs {
@@ -29,6 +34,7 @@ impl Knobs {
             limits: ArcSwap::from_pointee(limits),
             tls: ArcSwapOption::empty(),
             https: Arc::default(),
+            tcp: Arc::default(),
         }
     }
 }

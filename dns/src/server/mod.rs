@@ -230,7 +230,7 @@ impl<H: Handler> Server<H> {
                 }
             }
         }
-        let gate = Arc::new(tcp::Gate::default());
+        let gate = Arc::new(tcp::Gate::new(Arc::clone(&self.knobs.tcp)));
         for listener in self.tcp {
             let connections = tcp::Connections {
                 handler: Arc::clone(&self.handler),
@@ -243,6 +243,7 @@ impl<H: Handler> Server<H> {
             tasks.spawn(connections.accept(listener));
         }
         stop.cancelled().await;
+        gate.stop();
         drop(threads);
         tasks.close();
         let grace = self.knobs.limits.load().grace;

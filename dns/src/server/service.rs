@@ -318,6 +318,7 @@ impl Service {
             limits: ArcSwap::from_pointee(manner.limits),
             tls: ArcSwapOption::from(manner.tls),
             https: self.shared.tallies.https(&listen.label().into()),
+            tcp: self.shared.tallies.tcp(),
         });
         let server = Server::bind_as(Arc::clone(&knobs), &listen.addresses(), Arc::clone(front), ours)?;
         Ok(Bound { listen, front: Arc::clone(front), knobs, server })

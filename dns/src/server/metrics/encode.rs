@@ -72,6 +72,7 @@ impl Collector for Tallies {
         let help = "Questions that were dropped because too many were being answered.";
         let dropped = encoder.encode_descriptor("callsign_dns_questions_dropped", help, None, counter)?;
         ConstCounter::new(self.dropped.load(Ordering::Relaxed)).encode(dropped)?;
+        self.tcp.encode(&mut encoder)?;
         self.encode_https(&mut encoder)?;
         self.encode_enabled(&mut encoder)
     }

@@ -6,6 +6,7 @@
 
 mod encode;
 mod labels;
+mod tcp;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use self::labels::{DURATIONS, RCODES, SIZES, STATUSES, TYPES, duration_bucket, size_bucket, type_index};
+pub(super) use self::tcp::TcpMetrics;
 use super::Peer;
 use crate::{
     answer::{Request, Transport},
@@ -43,6 +45,7 @@ pub struct Tallies {
     https: Mutex<BTreeMap<Arc<str>, Arc<HttpsMetrics>>>,
     panics: AtomicU64,
     dropped: AtomicU64,
+    tcp: Arc<TcpMetrics>,
     enabled: Mutex<Vec<Enabled>>,
 }
 
@@ -117,6 +120,11 @@ impl Tallies {
     pub(super) fn https(&self, server: &Arc<str>) -> Arc<HttpsMetrics> {
         let mut https = self.https.lock();
         Arc::clone(https.entry(Arc::clone(server)).or_default())
+    }
+
+    /// The counters of connections.
+    pub(super) fn tcp(&self) -> Arc<TcpMetrics> {
+        Arc::clone(&self.tcp)
     }
 
     /// Says which plugins are in the chains that are served: server, zone, and block.

@@ -1,5 +1,6 @@
 mod reload;
 mod secure;
+mod tcp;
 
 use std::net::Ipv4Addr;
 
@@ -167,48 +168,6 @@ async fn requests_on_one_connection_may_come_in_any_pieces() {
         assert_eq!(read_tcp(&mut stream).await.unwrap().metadata.id, id);
     }
     assert!(is_closed(&mut stream).await);
-}
-
-#[tokio::test]
-async fn slow_and_greedy_clients_are_let_go() {
-    let limits = Limits {
-        tcp_idle: Duration::from_millis(300),
-        tcp_connections: 3,
-        tcp_connections_per_client: 2,
-        tcp_request: 100,
-        ..Limits::default()
-    };
-    let server = start("127.0.0.1:0", limits);
-    let question = framed(&query(1, "vip.ns.svc.cluster.local.", RecordType::A));
-    let mut one = TcpStream::connect(server.address).await.unwrap();
-    one.write_all(&question).await.unwrap();
-    assert!(read_tcp(&mut one).await.is_some());
-    let started = std::time::Instant::now();
-    let mut two = TcpStream::connect(server.address).await.unwrap();
-    two.write_all(&question).await.unwrap();
-    assert!(read_tcp(&mut two).await.is_some());
-    let mut three = TcpStream::connect(server.address).await.unwrap();
-    assert!(is_closed(&mut three).await, "a third connection of one client");
-    // A byte now and then buys no time.
-    let trickle = async {
-        for byte in question.iter().cycle() {
-            if two.write_all(&[*byte]).await.is_err() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(40)).await;
-        }
-    };
-    // Fewer bytes than a request within the time: the connection ends in the middle of one.
-    timeout(PATIENCE, trickle).await.expect("the slow connection was not ended");
-    assert!(started.elapsed() >= Duration::from_millis(300));
-    assert!(is_closed(&mut one).await);
-    // The places are free again.
-    let mut four = TcpStream::connect(server.address).await.unwrap();
-    four.write_all(&question).await.unwrap();
-    assert!(read_tcp(&mut four).await.is_some());
-    // More than a request is.
-    four.write_all(&[0x10, 0]).await.unwrap();
-    assert!(is_closed(&mut four).await);
 }
 
 #[tokio::test]
