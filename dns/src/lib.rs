@@ -8,6 +8,7 @@
 //!
 //! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
 //! * [`mod@answer`] reads requests, resolves names of a zone and writes answers; all of it pure.
+//! * [`folded`] is a name as it is compared.
 //! * [`corefile`] is text into directives, [`block`] is directives into what is served, [`plugin`] is what a step of a block's
 //!   chain is, and [`plugins`] are the steps.
 //! * [`latency`] measures how long a change takes to be answered.
@@ -16,6 +17,7 @@
 pub mod answer;
 pub mod block;
 pub mod corefile;
+pub mod folded;
 pub mod latency;
 pub mod plugin;
 pub mod plugins;

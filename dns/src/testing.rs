@@ -12,12 +12,15 @@ use callsign_shared::{
     object::{EndpointSlice, Namespace, Node, Pod, Service},
 };
 use futures::future::BoxFuture;
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::{
+    rr::{Name, Record, RecordType},
+    serialize::binary::BinEncodable,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{CLASS_IN, Edns, Question, Request, Transport, UDP_PAYLOAD, write_reply},
+    answer::{Asked, CLASS_IN, Edns, Question, Request, Transport, UDP_PAYLOAD, write_reply},
     block::{Block, Config, Route, Router},
     corefile::{Corefile, Files},
     plugin::{
@@ -202,7 +205,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         serial: None,
         edns: Some(Edns { payload: 1232, version: 0, dnssec_ok: false, has_options: false }),
     };
-    Query {
+    let mut query = Query {
         question,
         request: Arc::new(request),
         options: Vec::new(),
@@ -213,7 +216,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
             worker: 0,
         },
         started: Instant::now(),
-        size: 40,
+        size: 0,
         server: "dns://:53".into(),
         zone: ".".into(),
         block: Arc::new(Block::nothing()),
@@ -221,7 +224,9 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         metadata: Vec::new(),
         internal: Internal::default(),
         metrics: None,
-    }
+    };
+    query.size = packet(&query).len();
+    query
 }
 
 /// Asks a router a question.
@@ -230,18 +235,41 @@ pub(crate) async fn ask(router: &Arc<Router>, name: &str, qtype: RecordType) -> 
     router.serve(&mut query).await
 }
 
+/// A query as it came.
+pub(crate) fn packet(query: &Query) -> Vec<u8> {
+    let request = &query.request;
+    let flags = u16::from(request.opcode) << 11
+        | u16::from(request.recursion_desired) << 8
+        | u16::from(request.authentic_data) << 5
+        | u16::from(request.checking_disabled) << 4;
+    let words = [request.id, flags, 1, 0, 0, u16::from(request.edns.is_some())];
+    let mut packet = words.map(u16::to_be_bytes).concat();
+    packet.extend(query.question.name.to_bytes().unwrap());
+    packet.extend([u16::from(query.question.qtype), query.question.qclass].map(u16::to_be_bytes).concat());
+    if let Some(edns) = request.edns {
+        // One of those for local use, without data.
+        let option: &[u8] = if edns.has_options { &[0xfd, 0xe9, 0, 0] } else { &[] };
+        packet.extend([0, 0, 41]);
+        packet.extend(edns.payload.to_be_bytes());
+        packet.extend([0, edns.version, if edns.dnssec_ok { 0x80 } else { 0 }, 0, 0, option.len() as u8]);
+        packet.extend(option);
+    }
+    packet
+}
+
 /// What the quick way says to a question, if it answers it.
 pub(crate) fn quickly(router: &Router, query: &Query) -> Option<Vec<u8>> {
-    let route = router.plain(query.name(), query.qtype()).ok()??;
+    let packet = packet(query);
+    let asked = Asked::read(&packet)?;
+    let route = router.plain(&asked.name, asked.qtype).ok()??;
     let block = &route.block;
     let question = Quick {
-        request: &query.request,
+        asked: &asked,
         peer: &query.peer,
         server: &router.server,
         started: query.started,
-        size: query.size,
         rotation: 0,
-        bounds: block.bounds(query.name()),
+        bounds: block.bounds(&asked.name),
         payload: block.payload,
     };
     let mut out = Vec::new();
@@ -250,12 +278,13 @@ pub(crate) fn quickly(router: &Router, query: &Query) -> Option<Vec<u8>> {
 
 /// Whether a plugin passes a question on at once.
 pub(crate) fn passes(plugin: &Arc<dyn Plugin>, query: &Query) -> bool {
+    let packet = packet(query);
+    let asked = Asked::read(&packet).unwrap();
     let question = Quick {
-        request: &query.request,
+        asked: &asked,
         peer: &query.peer,
         server: &query.server,
         started: query.started,
-        size: query.size,
         rotation: 0,
         bounds: TtlBounds::default(),
         payload: UDP_PAYLOAD,

@@ -21,6 +21,7 @@
 //! * A truncated answer carries whole RRsets or none (RFC 2181 9).
 //! * Names outside of the zones are REFUSED when nobody forwards them.
 
+mod asked;
 mod plain;
 mod reply;
 mod request;
@@ -34,6 +35,7 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
+pub use asked::Asked;
 pub use plain::Plain;
 pub(crate) use reply::write_opt;
 pub use reply::{is_truncated, to_reply, write_quick, write_reply};

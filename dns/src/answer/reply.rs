@@ -23,7 +23,7 @@ pub fn write_quick(
     out: &mut Vec<u8>,
 ) -> Answered {
     bound(&mut resolved, question.bounds);
-    let request = question.request;
+    let request = question.asked.request();
     out.clear();
     let limit = request.limit_within(question.peer.transport, question.payload);
     write_within(request, &resolved, limit, question.rotation, out);

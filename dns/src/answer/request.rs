@@ -6,7 +6,10 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder},
 };
 
-use super::{Answered, Transport, UDP_PAYLOAD};
+use super::{
+    Answered, Transport, UDP_PAYLOAD,
+    write::{HEADER, OPT},
+};
 
 /// A request that can be answered.
 #[derive(Clone, Debug)]
@@ -64,18 +67,17 @@ pub enum Unread {
     Refuse(Request, ResponseCode),
 }
 
-const HEADER: usize = 12;
 /// The Internet's class.
 pub const CLASS_IN: u16 = 1;
-const TYPE_OPT: u16 = 41;
 const TYPE_SOA: u16 = 6;
 
 /// Flags of the second header word.
-mod flag {
-    pub(super) const RESPONSE: u16 = 0x8000;
-    pub(super) const RECURSION_DESIRED: u16 = 0x0100;
-    pub(super) const AUTHENTIC_DATA: u16 = 0x0020;
-    pub(super) const CHECKING_DISABLED: u16 = 0x0010;
+pub(super) mod flag {
+    pub(in crate::answer) const RESPONSE: u16 = 0x8000;
+    pub(in crate::answer) const OPCODE: u16 = 0x7800;
+    pub(in crate::answer) const RECURSION_DESIRED: u16 = 0x0100;
+    pub(in crate::answer) const AUTHENTIC_DATA: u16 = 0x0020;
+    pub(in crate::answer) const CHECKING_DISABLED: u16 = 0x0010;
 }
 
 impl Request {
@@ -97,17 +99,7 @@ impl Request {
         if flags & flag::RESPONSE != 0 {
             return Err(Unread::Ignore);
         }
-        let mut request = Self {
-            id,
-            opcode: (flags >> 11 & 0xf) as u8,
-            recursion_desired: flags & flag::RECURSION_DESIRED != 0,
-            authentic_data: flags & flag::AUTHENTIC_DATA != 0,
-            checking_disabled: flags & flag::CHECKING_DISABLED != 0,
-            question: Question { name: Name::root(), qtype: RecordType::ZERO, qclass: CLASS_IN },
-            has_question: false,
-            serial: None,
-            edns: None,
-        };
+        let mut request = Self::bare(id, flags);
         if request.opcode != 0 {
             return Err(Unread::Refuse(request, ResponseCode::NotImp));
         }
@@ -139,21 +131,22 @@ impl Request {
         Ok(request)
     }
 
+    /// The request of a packet that has been found to be one. Of any other as much as could be read.
+    pub(super) fn of(packet: &[u8]) -> Self {
+        match Self::read(packet) {
+            Ok(request) | Err(Unread::Refuse(request, _)) => request,
+            Err(Unread::Ignore) => Self::bare(0, 0),
+        }
+    }
+
     /// The largest answer.
     pub fn limit(&self, transport: Transport) -> usize {
-        match (transport, self.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
-            (Transport::Udp, Some(edns)) => usize::from(edns.payload.clamp(512, UDP_PAYLOAD)),
-            (Transport::Udp, None) => 512,
-        }
+        limit(self.edns, transport, UDP_PAYLOAD)
     }
 
     /// The largest answer where datagrams have another bound than ours besides.
     pub fn limit_within(&self, transport: Transport, payload: u16) -> usize {
-        match transport {
-            Transport::Tcp => self.limit(transport),
-            Transport::Udp => self.limit(transport).min(usize::from(payload).max(512)),
-        }
+        limit(self.edns, transport, payload)
     }
 
     /// The options of the OPT of a request that could be read: code and data.
@@ -173,7 +166,7 @@ impl Request {
         }
         for _ in 0..records {
             let Some(record) = read_record(&mut decoder) else { break };
-            let mut data = if record.kind == TYPE_OPT { record.data } else { &[] };
+            let mut data = if record.kind == OPT { record.data } else { &[] };
             while let [code_high, code_low, high, low, rest @ ..] = data {
                 let length = usize::from(u16::from_be_bytes([*high, *low]));
                 let Some((value, next)) = rest.split_at_checked(length) else { break };
@@ -182,6 +175,20 @@ impl Request {
             }
         }
         options
+    }
+
+    fn bare(id: u16, flags: u16) -> Self {
+        Self {
+            id,
+            opcode: ((flags & flag::OPCODE) >> 11) as u8,
+            recursion_desired: flags & flag::RECURSION_DESIRED != 0,
+            authentic_data: flags & flag::AUTHENTIC_DATA != 0,
+            checking_disabled: flags & flag::CHECKING_DISABLED != 0,
+            question: Question { name: Name::root(), qtype: RecordType::ZERO, qclass: CLASS_IN },
+            has_question: false,
+            serial: None,
+            edns: None,
+        }
     }
 
     pub(super) fn answered(&self, rcode: ResponseCode, from_zone: bool) -> Answered {
@@ -205,6 +212,17 @@ impl Question {
     }
 }
 
+/// The largest answer to a client with this OPT, where datagrams have a bound besides.
+pub(super) fn limit(edns: Option<Edns>, transport: Transport, payload: u16) -> usize {
+    match (transport, edns) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, Some(edns)) => {
+            usize::from(edns.payload.clamp(512, UDP_PAYLOAD)).min(usize::from(payload).max(512))
+        }
+        (Transport::Udp, None) => 512,
+    }
+}
+
 struct Malformed;
 
 /// Walks over the records to the OPT. A section that ends early is taken as it is; what is in `before` is not ours to
@@ -220,7 +238,7 @@ fn read_edns(
             break;
         }
         let record = read_record(decoder).ok_or(Malformed)?;
-        if record.kind != TYPE_OPT || at < before {
+        if record.kind != OPT || at < before {
             continue;
         }
         if edns.is_some() || !record.at_root || !options_are_whole(record.data) {
@@ -267,7 +285,7 @@ fn read_record<'a>(decoder: &mut BinDecoder<'a>) -> Option<RawRecord<'a>> {
 }
 
 /// Whether a list of options (code, length, that many bytes) ends where its record ends (RFC 6891 6.1.2).
-fn options_are_whole(mut data: &[u8]) -> bool {
+pub(super) fn options_are_whole(mut data: &[u8]) -> bool {
     while let [_, _, high, low, rest @ ..] = data {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         match rest.get(length..) {

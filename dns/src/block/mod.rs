@@ -17,8 +17,6 @@ mod view;
 
 use std::sync::Arc;
 
-use hickory_proto::rr::Name;
-
 pub use config::{BlockConfig, BlockKey, Config, Health, Ready, Reload, Scheme, Timeouts, Verdict};
 pub use key::zones as key_zones;
 pub use router::{Route, Router};
@@ -26,6 +24,7 @@ pub use view::View;
 
 use crate::{
     answer::Answered,
+    folded::{Folded, Suffix},
     plugin::{Next, Plugin, Query, Quick, Quickly, Reply, StartError, TtlBounds, World},
 };
 
@@ -36,7 +35,7 @@ pub struct Block {
     /// Its plugins in the order they are asked the quick way.
     pub(crate) quick: Vec<Arc<dyn Plugin>>,
     /// Bounds on the TTLs of what it answers, and for names in which zones; the innermost first.
-    pub(crate) bounds: Vec<(TtlBounds, Option<Vec<Name>>)>,
+    pub(crate) bounds: Vec<(TtlBounds, Option<Vec<Suffix>>)>,
     /// The largest datagram it sends.
     pub(crate) payload: u16,
     /// Whether order of addresses changes from answer to answer (`loadbalance`).
@@ -62,7 +61,7 @@ impl Block {
         plugins.iter().try_for_each(|plugin| plugin.started(&plugins))?;
         Ok(Self {
             quick: quick_order(&plugins),
-            bounds: plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds()).collect(),
+            bounds: ttl_bounds(&plugins),
             payload: config.payload.unwrap_or(crate::answer::UDP_PAYLOAD),
             rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
             touches: plugins.iter().any(|plugin| plugin.touches()),
@@ -78,7 +77,7 @@ impl Block {
     pub(crate) fn of(plugins: Vec<Arc<dyn Plugin>>) -> Self {
         Self {
             quick: quick_order(&plugins),
-            bounds: plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds()).collect(),
+            bounds: ttl_bounds(&plugins),
             rotates: plugins.iter().any(|plugin| plugin.name() == "loadbalance"),
             plugins,
             ..Self::nothing()
@@ -106,10 +105,10 @@ impl Block {
     }
 
     /// Bounds on the TTLs of what it answers about a name.
-    pub(crate) fn bounds(&self, name: &Name) -> TtlBounds {
+    pub(crate) fn bounds(&self, name: &Folded) -> TtlBounds {
         let mut bounds = TtlBounds::default();
         for (outer, zones) in &self.bounds {
-            if zones.as_ref().is_none_or(|zones| zones.iter().any(|zone| zone.zone_of(name))) {
+            if zones.as_ref().is_none_or(|zones| zones.iter().any(|zone| zone.holds(name))) {
                 bounds = bounds.within(*outer);
             }
         }
@@ -140,6 +139,13 @@ impl Block {
     pub async fn serve(&self, query: &mut Query) -> Reply {
         Next::new(&self.plugins).serve(query).await
     }
+}
+
+/// The bounds that plugins set, the innermost first.
+fn ttl_bounds(plugins: &[Arc<dyn Plugin>]) -> Vec<(TtlBounds, Option<Vec<Suffix>>)> {
+    let folded = |zones: Option<Vec<_>>| zones.map(|zones| zones.iter().map(Suffix::of).collect());
+    let bounds = plugins.iter().rev().filter_map(|plugin| plugin.ttl_bounds());
+    bounds.map(|(bounds, zones)| (bounds, folded(zones))).collect()
 }
 
 /// The cluster's names are never cached, so that the cache need not be asked for them: it comes after the plugins that

@@ -10,22 +10,22 @@ use hickory_proto::{
     op::ResponseCode,
     rr::{Name, RecordType},
 };
-use smallvec::SmallVec;
 
 use super::Block;
 use crate::{
+    folded::Folded,
     plugin::{Query, Reply},
     server::Metrics,
 };
-
-type Wire = SmallVec<[u8; 64]>;
 
 /// The blocks of one listener.
 pub struct Router {
     /// Its name in metrics and logs: `dns://:53`.
     pub server: Arc<str>,
-    /// By zone, on the wire in lower case without the root's byte.
-    routes: HashMap<Wire, Vec<Route>, foldhash::fast::RandomState>,
+    /// By zone, as names are compared.
+    routes: HashMap<Box<[u8]>, Vec<Route>, foldhash::fast::RandomState>,
+    /// How many labels its zones have: the most first, each once.
+    depths: Vec<usize>,
     /// Whether a block takes classes other than IN.
     pub(crate) all_classes: bool,
     /// What is counted of questions that no block takes.
@@ -46,13 +46,17 @@ pub struct Route {
 impl Router {
     /// A router of nothing.
     pub fn new(server: Arc<str>) -> Self {
-        Self { server, routes: HashMap::default(), all_classes: false, dropped: None }
+        Self { server, routes: HashMap::default(), depths: Vec::new(), all_classes: false, dropped: None }
     }
 
     /// Adds a block under a zone, behind those that are there.
     pub fn add(&mut self, zone: &Name, route: Route) {
         self.all_classes |= ["chaos", "forward"].iter().any(|name| route.block.plugin(name).is_some());
-        self.routes.entry(wire(zone).0).or_default().push(route);
+        let zone = Folded::of(zone);
+        if let Err(at) = self.depths.binary_search_by(|depth| zone.labels().cmp(depth)) {
+            self.depths.insert(at, zone.labels());
+        }
+        self.routes.entry(zone.wire().into()).or_default().push(route);
     }
 
     /// Every route.
@@ -61,7 +65,7 @@ impl Router {
     }
 
     /// The route of a name, where no view has to be asked; `Err` where one has.
-    pub(crate) fn plain(&self, name: &Name, qtype: RecordType) -> Result<Option<&Route>, NeedsQuery> {
+    pub(crate) fn plain(&self, name: &Folded, qtype: RecordType) -> Result<Option<&Route>, NeedsQuery> {
         let mut needs = false;
         let found = self.find(name, qtype, |route| {
             needs |= route.block.view.is_some();
@@ -72,7 +76,7 @@ impl Router {
 
     /// The route of a query.
     pub(crate) fn route(&self, query: &Query) -> Option<&Route> {
-        self.find(&query.question.name, query.question.qtype, |route| {
+        self.find(&Folded::of(&query.question.name), query.question.qtype, |route| {
             route.block.view.as_ref().is_none_or(|view| view.selects(query, &route.block))
         })
     }
@@ -86,33 +90,29 @@ impl Router {
         route.block.serve(query).await
     }
 
-    fn find(&self, name: &Name, qtype: RecordType, mut takes: impl FnMut(&Route) -> bool) -> Option<&Route> {
-        let (wire, starts) = wire(name);
+    fn find(
+        &self,
+        name: &Folded,
+        qtype: RecordType,
+        mut takes: impl FnMut(&Route) -> bool,
+    ) -> Option<&Route> {
         let mut parent = None;
-        for start in starts {
-            let routes = self.routes.get(wire.get(start..).unwrap_or_default());
+        for depth in &self.depths {
+            let routes = name.last(*depth).and_then(|zone| self.routes.get(zone));
             let Some(route) = routes.and_then(|routes| routes.iter().find(|route| takes(route))) else {
                 continue;
             };
             if qtype != RecordType::DS {
                 return Some(route);
             }
-            parent = Some(route);
+            // The root has no parent.
+            if *depth > 0 || parent.is_none() {
+                parent = Some(route);
+            }
         }
-        parent.or_else(|| self.routes.get(&[][..])?.iter().find(|route| takes(route)))
+        parent
     }
 }
 
 /// A block can only be chosen by the whole query.
 pub(crate) struct NeedsQuery;
-
-/// A name in lower case on the wire, and where its labels begin.
-fn wire(name: &Name) -> (Wire, SmallVec<[usize; 16]>) {
-    let (mut wire, mut starts) = (Wire::new(), SmallVec::new());
-    for label in name {
-        starts.push(wire.len());
-        wire.push(label.len() as u8);
-        wire.extend(label.iter().map(u8::to_ascii_lowercase));
-    }
-    (wire, starts)
-}

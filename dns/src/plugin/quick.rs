@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
+use hickory_proto::rr::Name;
+
 use crate::{
-    answer::{Answered, Request},
+    answer::{Answered, Asked},
     server::Peer,
 };
 
@@ -11,21 +13,27 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Quick<'a> {
     /// The request.
-    pub request: &'a Request,
+    pub asked: &'a Asked<'a>,
     /// Who asks.
     pub peer: &'a Peer,
     /// The server's name in metrics and logs: `dns://:53`.
     pub server: &'a Arc<str>,
     /// When it came.
     pub started: Instant,
-    /// The length of the request, bytes.
-    pub size: usize,
     /// Decides which of several addresses comes first.
     pub rotation: u32,
     /// Bounds on the TTLs of answers.
     pub bounds: TtlBounds,
     /// The block's bound on datagrams.
     pub payload: u16,
+}
+
+impl Quick<'_> {
+    /// The name asked for, in the form that costs something. What is asked of every question is asked of
+    /// [`Asked::name`].
+    pub fn name(&self) -> &Name {
+        &self.asked.asked().name
+    }
 }
 
 /// What a plugin says to a question, at once.

@@ -33,7 +33,7 @@ impl Plugin for Any {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        if question.request.question.qtype == RecordType::ANY { Quickly::Slow } else { Quickly::Pass }
+        if question.asked.qtype == RecordType::ANY { Quickly::Slow } else { Quickly::Pass }
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {

@@ -196,7 +196,7 @@ impl Plugin for Dns64 {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let asked = &question.request.question;
+        let asked = question.asked.asked();
         if self.config.is_for(&asked.name, asked.qtype, question.peer.address.ip()) {
             Quickly::Slow
         } else {

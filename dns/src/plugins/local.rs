@@ -105,7 +105,7 @@ impl Plugin for Local {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        match self.place(&question.request.question.name) {
+        match self.place(question.name()) {
             Some(_) => Quickly::Slow,
             None => Quickly::Pass,
         }

@@ -98,7 +98,7 @@ impl Plugin for Loop {
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
         let found = self.state.found.load(Ordering::Relaxed);
-        if found || self.state.is_probe(&question.request.question.name, question.request.question.qtype) {
+        if found || self.state.is_probe(question.name(), question.asked.qtype) {
             Quickly::Slow
         } else {
             Quickly::Pass

@@ -43,7 +43,7 @@ impl Plugin for Nsid {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        match question.request.edns {
+        match question.asked.edns {
             Some(edns) if edns.has_options => Quickly::Slow,
             _ => Quickly::Pass,
         }

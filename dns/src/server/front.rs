@@ -1,9 +1,12 @@
 //! A listener's handler: from packets to blocks, by the quick way or the slow one.
 //!
 //! ```text
-//!   packet ─▶ Request ─▶ block of the longest zone ─▶ quick: plugin by plugin, at once
-//!                                                      └ slow: a future through the whole chain
+//!   packet ─▶ Asked ─▶ block of the longest zone ─▶ quick: plugin by plugin, at once
+//!       └ Request ────────────────┴ slow: a future through the whole chain
 //! ```
+//!
+//! What stub resolvers send is read in place and mostly answered at once; every other packet, and every question that some
+//! plugin has to wait or to think for, takes the slow way, of which there are so many places.
 //!
 //! Replacing the configuration swaps the router under the listener; questions that are being answered keep the old one.
 
@@ -14,9 +17,9 @@ use futures::FutureExt;
 use hickory_proto::op::ResponseCode;
 use tokio::sync::Semaphore;
 
-use super::{Handled, Handler, Later, Peer, Replies, Tallies, metrics::Seen};
+use super::{Handled, Handler, Peer, Replies, Tallies, metrics::Seen};
 use crate::{
-    answer::{self, Answered, CLASS_IN, Request, Transport, Unread},
+    answer::{self, Answered, Asked, CLASS_IN, Request, Transport, Unread},
     block::{Block, Route, Router},
     plugin::{Internal, Query, Quick, Reply},
 };
@@ -69,7 +72,7 @@ impl Front {
     ) -> Handled {
         let answered = answer::refuse(request, rcode, seen.from.transport, out);
         if let Some(dropped) = &router.dropped {
-            dropped.answered(seen, request, "", answered.rcode, out.len());
+            dropped.answered(seen, "", answered.rcode, out.len());
         }
         Handled::Reply
     }
@@ -78,29 +81,51 @@ impl Front {
         &self,
         router: &Router,
         route: &Route,
-        request: &Request,
+        asked: &Asked<'_>,
         seen: &Seen,
         out: &mut Vec<u8>,
     ) -> Option<Answered> {
         let block = &route.block;
         let question = Quick {
-            request,
+            asked,
             peer: &seen.from,
             server: &router.server,
             started: seen.started,
-            size: seen.request,
             rotation: if block.rotates { fastrand::u32(..) } else { 0 },
-            bounds: block.bounds(&request.question.name),
+            bounds: block.bounds(&asked.name),
             payload: block.payload,
         };
         block.quick(&question, out)
     }
 
-    fn slow(&self, router: Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Option<Later> {
+    /// A packet that is not of the usual kind.
+    fn unusual(
+        &self,
+        router: &Arc<Router>,
+        bytes: &[u8],
+        from: Peer,
+        started: Instant,
+        out: &mut Vec<u8>,
+    ) -> Handled {
+        let seen = |request: &Request| Seen::of_request(request, from, started, bytes.len());
+        match Request::read(bytes) {
+            Ok(request) => {
+                let seen = seen(&request);
+                if request.question.qclass != CLASS_IN && !router.all_classes {
+                    return self.refuse(router, &request, ResponseCode::Refused, &seen, out);
+                }
+                self.slow(router, request, bytes, seen)
+            }
+            Err(Unread::Ignore) => Handled::Silent,
+            Err(Unread::Refuse(request, rcode)) => self.refuse(router, &request, rcode, &seen(&request), out),
+        }
+    }
+
+    fn slow(&self, router: &Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Handled {
         // A place is given back when the future ends, however it does.
         let Ok(place) = self.shared.slow.try_acquire() else {
             self.shared.tallies.dropped();
-            return None;
+            return Handled::Silent;
         };
         place.forget();
         let place = Place(Arc::clone(&self.shared));
@@ -116,16 +141,17 @@ impl Front {
             options,
             peer: seen.from,
             started: seen.started,
-            size: seen.request,
+            size: bytes.len(),
             server: Arc::clone(&router.server),
             zone: "".into(),
             block: Arc::new(Block::nothing()),
-            router: Arc::clone(&router),
+            router: Arc::clone(router),
             metadata: Vec::new(),
             internal: Internal::default(),
             metrics: router.dropped.clone(),
         };
-        Some(Box::pin(async move {
+        let router = Arc::clone(router);
+        Handled::Later(Box::pin(async move {
             let serving = AssertUnwindSafe(router.serve(&mut query)).catch_unwind();
             let reply = match serving.await {
                 Ok(reply) => reply,
@@ -141,7 +167,7 @@ impl Front {
             let messages = write(&request, &reply, seen.from.transport, query.block.payload);
             if let Some(metrics) = &query.metrics {
                 let length = messages.iter().map(Vec::len).sum();
-                metrics.answered(&seen, &request, reply.plugin, reply.rcode, length);
+                metrics.answered(&seen, reply.plugin, reply.rcode, length);
             }
             Replies::new(messages, reply.turn)
         }))
@@ -149,34 +175,27 @@ impl Front {
 }
 
 impl Handler for Front {
-    fn handle(&self, bytes: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled {
-        let seen = Seen { from, started: Instant::now(), request: bytes.len() };
+    fn handle(&self, bytes: &[u8], from: Peer, started: Instant, out: &mut Vec<u8>) -> Handled {
         let router = self.router.load();
-        let request = match Request::read(bytes) {
-            Ok(request) => request,
-            Err(Unread::Ignore) => return Handled::Silent,
-            Err(Unread::Refuse(request, rcode)) => return self.refuse(&router, &request, rcode, &seen, out),
+        let Some(asked) = Asked::read(bytes) else {
+            return self.unusual(&router, bytes, from, started, out);
         };
-        if request.question.qclass == CLASS_IN {
-            match router.plain(&request.question.name, request.question.qtype) {
-                Ok(None) => return self.refuse(&router, &request, ResponseCode::Refused, &seen, out),
-                Ok(Some(route)) => {
-                    if let Some(answered) = self.quick(&router, route, &request, &seen, out) {
-                        if let Some(metrics) = &route.metrics {
-                            metrics.answered(&seen, &request, answered.plugin, answered.rcode, out.len());
-                        }
-                        return Handled::Reply;
-                    }
-                }
-                Err(_) => {}
+        let seen = Seen::of_asked(&asked, from, started);
+        match router.plain(&asked.name, asked.qtype) {
+            Ok(None) => {
+                return self.refuse(&router, &asked.into_request(), ResponseCode::Refused, &seen, out);
             }
-        } else if !router.all_classes {
-            return self.refuse(&router, &request, ResponseCode::Refused, &seen, out);
+            Ok(Some(route)) => {
+                if let Some(answered) = self.quick(&router, route, &asked, &seen, out) {
+                    if let Some(metrics) = &route.metrics {
+                        metrics.answered(&seen, answered.plugin, answered.rcode, out.len());
+                    }
+                    return Handled::Reply;
+                }
+            }
+            Err(_) => {}
         }
-        match self.slow(Arc::clone(&router), request, bytes, seen) {
-            Some(later) => Handled::Later(later),
-            None => Handled::Silent,
-        }
+        self.slow(&router, asked.into_request(), bytes, seen)
     }
 
     fn panicked(&self, bytes: &[u8], from: Peer, panic: &(dyn Any + Send), out: &mut Vec<u8>) -> Handled {
@@ -184,9 +203,11 @@ impl Handler for Front {
         let router = self.router.load();
         recovered(&router.server, panic, router.routes().any(|route| route.block.debug));
         // The chain panicked, not the reading: that has been done before.
-        let seen = Seen { from, started: Instant::now(), request: bytes.len() };
         match Request::read(bytes) {
-            Ok(request) => self.refuse(&router, &request, ResponseCode::ServFail, &seen, out),
+            Ok(request) => {
+                let seen = Seen::of_request(&request, from, Instant::now(), bytes.len());
+                self.refuse(&router, &request, ResponseCode::ServFail, &seen, out)
+            }
             Err(_) => Handled::Silent,
         }
     }

@@ -31,7 +31,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -47,8 +47,8 @@ use crate::{answer::Transport, block::Scheme};
 
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request: into `out`, which is cleared first, or later. Must not block.
-    fn handle(&self, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled;
+    /// Answers one request, which came at this time: into `out`, which is cleared first, or later. Must not block.
+    fn handle(&self, request: &[u8], from: Peer, came: Instant, out: &mut Vec<u8>) -> Handled;
 
     /// A request was not handled because the handler panicked. What may be in `out` is not sent unless this says so.
     fn panicked(
@@ -253,9 +253,20 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// Runs the handler. A request that makes it panic must not take the socket's task with it.
+/// Runs the handler for a request that has just come.
 fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>) -> Handled {
-    catch_unwind(AssertUnwindSafe(|| handler.handle(request, from, out))).unwrap_or_else(|panic| {
+    handle_at(handler, request, from, Instant::now(), out)
+}
+
+/// Runs the handler. A request that makes it panic must not take the socket's task with it.
+fn handle_at<H: Handler>(
+    handler: &H,
+    request: &[u8],
+    from: Peer,
+    came: Instant,
+    out: &mut Vec<u8>,
+) -> Handled {
+    catch_unwind(AssertUnwindSafe(|| handler.handle(request, from, came, out))).unwrap_or_else(|panic| {
         tracing::debug!(client = %from.address, bytes = request.len(), "a request made the handler panic");
         let told = AssertUnwindSafe(|| handler.panicked(request, from, &*panic, out));
         catch_unwind(told).unwrap_or(Handled::Silent)

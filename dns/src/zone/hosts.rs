@@ -40,8 +40,8 @@ impl Hosts {
     }
 
     /// The index of the host with this label.
-    pub fn find(&self, label: &str) -> Option<usize> {
-        self.0.binary_search_by(|host| host.label.as_str().cmp(label)).ok()
+    pub fn find(&self, label: &[u8]) -> Option<usize> {
+        self.0.binary_search_by(|host| host.label.as_bytes().cmp(label)).ok()
     }
 
     /// All of them.

@@ -1,7 +1,8 @@
 //! From a name to what is there.
 //!
-//! One comparison per zone, then labels from the right, then one look into one map. The case of the question plays no
-//! part (RFC 4343); what is there is returned without its owner name, so that the answer can repeat the question's.
+//! One comparison per zone, then labels from the right, then one look into one map: `<service>.<namespace>` is found by
+//! the bytes that it has in the name. The case of the question plays no part (RFC 4343); what is there is returned without
+//! its owner name, so that the answer can repeat the question's. Nothing is allocated on the way.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,23 +11,20 @@ use std::{
 
 use callsign_shared::object::Protocol;
 use hickory_proto::rr::Name;
-use smallvec::SmallVec;
 
 use super::{
     Node, Zone,
     config::{Pods, is_reverse},
     open::Open,
-    reverse::{Pointers, Range, read_labels},
+    reverse::{Pointers, Range, read_folded},
     service::{Kind, ServiceNames},
 };
+use crate::folded::{Folded, Suffix};
 
 /// A zone as it is compared with names.
 #[derive(Clone, Debug)]
 pub(super) struct Cut {
-    /// Its labels from the root down, in lower case.
-    labels: Vec<Box<[u8]>>,
-    /// Its place in the configuration.
-    at: usize,
+    zone: Suffix,
     reverse: bool,
 }
 
@@ -82,55 +80,62 @@ impl Place {
 
 /// The zones as they are compared, the longest first.
 pub(super) fn cuts(zones: &[Name]) -> Vec<Cut> {
-    let mut cuts: Vec<Cut> = (zones.iter().enumerate())
-        .map(|(at, zone)| Cut {
-            labels: zone.iter().rev().map(|label| label.to_ascii_lowercase().into()).collect(),
-            at,
-            reverse: is_reverse(zone),
-        })
-        .collect();
-    cuts.sort_by_key(|cut| (std::cmp::Reverse(cut.labels.len()), cut.at));
+    let cut = |zone: &Name| Cut { zone: Suffix::of(zone), reverse: is_reverse(zone) };
+    let mut cuts: Vec<Cut> = zones.iter().map(cut).collect();
+    // Stable: of equal ones the first in the configuration.
+    cuts.sort_by_key(|cut| std::cmp::Reverse(cut.zone.labels()));
     cuts
 }
 
 impl Zone {
     /// Finds a name.
     pub fn find(&self, name: &Name) -> Found {
-        let labels: SmallVec<[&[u8]; 16]> = name.iter().rev().collect();
-        let Some(cut) = self.zones.iter().find(|cut| cut.holds(&labels)) else { return Found::Outside };
-        let zone_labels = cut.labels.len();
-        let below = labels.get(zone_labels..).unwrap_or_default();
-        let place = if below.is_empty() {
+        self.find_folded(&Folded::of(name))
+    }
+
+    /// Finds a name that is ready to be compared.
+    pub fn find_folded(&self, name: &Folded) -> Found {
+        let Some(cut) = self.zones.iter().find(|cut| cut.zone.holds(name)) else { return Found::Outside };
+        let zone_labels = cut.zone.labels();
+        let place = if name.labels() == zone_labels {
             Place::Apex
         } else if cut.reverse {
-            self.find_reverse(&labels, below)
+            self.find_reverse(name, zone_labels)
         } else {
-            self.find_forward(below)
+            self.find_forward(name, zone_labels)
         };
         Found::In { zone_labels, place }
     }
 
-    /// `below` holds the labels left of the zone, the rightmost first.
-    fn find_forward(&self, below: &[&[u8]]) -> Place {
-        let mut room = [0; LONGEST];
-        let Some(lowered) = Lowered::of(below, &mut room) else { return Place::Nothing };
-        match lowered.labels.as_slice() {
-            ["svc" | "pod" | "dns"] => Place::Empty,
-            ["dns-version"] => Place::Version,
-            ["dns", "ns"] => Place::NameServer,
-            ["svc", namespace] if self.has_namespace(namespace) => Place::Empty,
-            ["svc", namespace, _, rest @ ..] => self.find_service(namespace, lowered.key, rest),
-            ["pod", namespace] if self.config.pods != Pods::Disabled && self.has_namespace(namespace) => {
+    /// `zone` is how many labels the zone has.
+    fn find_forward(&self, name: &Folded, zone: usize) -> Place {
+        let below = name.labels() - zone;
+        let mut room = [&[][..]; DEEPEST];
+        let Some(labels) = room.get_mut(..below) else { return Place::Nothing };
+        for (label, text) in labels.iter_mut().zip(name.labels_before(zone)) {
+            *label = text;
+        }
+        match &*labels {
+            [b"svc" | b"pod" | b"dns"] => Place::Empty,
+            [b"dns-version"] => Place::Version,
+            [b"dns", b"ns"] => Place::NameServer,
+            [b"svc", namespace] if self.has_namespace(namespace) => Place::Empty,
+            [b"svc", namespace, _, rest @ ..] => {
+                self.find_service(namespace, name.between(2, zone + 1).unwrap_or_default(), rest)
+            }
+            [b"pod", namespace] if self.config.pods != Pods::Disabled && self.has_namespace(namespace) => {
                 Place::Empty
             }
-            ["pod", namespace, pod] => self.find_pod(namespace, pod),
+            [b"pod", namespace, pod] => self.find_pod(namespace, pod),
             _ => Place::Nothing,
         }
     }
 
-    /// `key` is `service.namespace`, as the map has it.
-    fn find_service(&self, namespace: &str, key: &str, rest: &[&str]) -> Place {
-        let Some(names) = self.services.get(key) else { return Place::Nothing };
+    /// `key` is `<service>.<namespace>`, as the map has it.
+    fn find_service(&self, namespace: &[u8], key: &[u8], rest: &[&[u8]]) -> Place {
+        let Some(names) = std::str::from_utf8(key).ok().and_then(|key| self.services.get(key)) else {
+            return Place::Nothing;
+        };
         if self.config.namespace_labels.is_some() && !self.has_namespace(namespace) {
             return Place::Nothing;
         }
@@ -142,28 +147,30 @@ impl Zone {
                 if let Some(at) = names.host(label) {
                     return Place::Host(names, at);
                 }
-                if let Ok(at) = names.aliases.binary_search_by(|(known, _)| known.as_str().cmp(label)) {
+                if let Ok(at) = names.aliases.binary_search_by(|(known, _)| known.as_bytes().cmp(label)) {
                     return Place::Alias(names, at);
                 }
                 let below = protocol(label)
                     .is_some_and(|asked| names.ports.iter().any(|port| port.protocol == asked));
                 if below { Place::Empty } else { Place::Nothing }
             }
-            (_, ["_", "_"]) => Place::Service(names),
-            (_, ["_", port]) => {
+            (_, [b"_", b"_"]) => Place::Service(names),
+            (_, [b"_", port]) => {
                 // Only what is there is made: names that nobody has cost nothing.
                 let port = bare(port);
-                let known = names.ports.iter().any(|known| known.name == port);
-                if known { self.find_open(&names, Open { port, protocol: None }) } else { Place::Nothing }
+                let known = names.ports.iter().find(|known| known.name.as_bytes() == port);
+                known.map_or(Place::Nothing, |known| {
+                    self.find_open(&names, Open { port: &known.name, protocol: None })
+                })
             }
-            (_, [label, "_"]) => protocol(label).map_or(Place::Nothing, |asked| {
+            (_, [label, b"_"]) => protocol(label).map_or(Place::Nothing, |asked| {
                 self.find_open(&names, Open { port: "", protocol: Some(asked) })
             }),
             (_, [label, port]) => {
                 let asked = protocol(label).map(|protocol| (bare(port), protocol));
                 let at = asked.and_then(|(name, protocol)| {
                     let cmp = |known: &super::PortNames| {
-                        (known.name.as_str(), known.protocol).cmp(&(name, protocol))
+                        (known.name.as_bytes(), known.protocol).cmp(&(name, protocol))
                     };
                     names.ports.binary_search_by(cmp).ok()
                 });
@@ -180,31 +187,29 @@ impl Zone {
         found.map_or(Place::Nothing, |(names, node)| Place::Ports(names, node))
     }
 
-    fn find_pod(&self, namespace: &str, label: &str) -> Place {
+    fn find_pod(&self, namespace: &[u8], label: &[u8]) -> Place {
         let exists = |ip: &IpAddr| match self.config.pods {
             Pods::Disabled => false,
             Pods::Insecure => self.has_namespace(namespace),
-            Pods::Verified => {
-                self.clients.has(namespace, *ip)
+            Pods::Verified => std::str::from_utf8(namespace).is_ok_and(|text| {
+                self.clients.has(text, *ip)
                     && (self.config.namespace_labels.is_none() || self.has_namespace(namespace))
-                    && self.serves_name(namespace)
-            }
+                    && self.serves_name(text)
+            }),
         };
         undashed(label).filter(exists).map_or(Place::Nothing, Place::Pod)
     }
 
-    /// `labels` are those of the whole name from the root down: a zone may be narrower than its tree.
-    fn find_reverse(&self, labels: &[&[u8]], below: &[&[u8]]) -> Place {
-        if let [dns, rest @ ..] = below
-            && dns.eq_ignore_ascii_case(b"dns")
-        {
-            return match rest {
-                [] => Place::Empty,
-                [ns] if ns.eq_ignore_ascii_case(b"ns") => Place::NameServer,
+    /// `zone` is how many labels the zone has, which may be narrower than its tree.
+    fn find_reverse(&self, name: &Folded, zone: usize) -> Place {
+        if name.label(zone) == Some(b"dns") {
+            return match (name.labels() - zone, name.label(zone + 1)) {
+                (1, _) => Place::Empty,
+                (2, Some(b"ns")) => Place::NameServer,
                 _ => Place::Nothing,
             };
         }
-        match read_labels(labels) {
+        match read_folded(name) {
             Range::One(ip) => self.reverse.get(ip).map_or(Place::Nothing, Place::Reverse),
             Range::Many(first, last) if self.reverse.any(first, last) => Place::Empty,
             Range::Many(..) | Range::Nothing => Place::Nothing,
@@ -212,9 +217,10 @@ impl Zone {
     }
 
     /// Whether a namespace exists: there is a Namespace of this name, or (while its watch is behind) a Service in it.
-    pub(super) fn has_namespace(&self, name: &str) -> bool {
+    pub(super) fn has_namespace(&self, name: &[u8]) -> bool {
         let by_services = self.config.namespace_labels.is_none();
-        self.namespaces.get(name).is_some_and(|state| state.exposed || (by_services && state.services > 0))
+        let state = std::str::from_utf8(name).ok().and_then(|name| self.namespaces.get(name));
+        state.is_some_and(|state| state.exposed || (by_services && state.services > 0))
     }
 
     pub(super) fn serves_name(&self, namespace: &str) -> bool {
@@ -222,95 +228,43 @@ impl Zone {
     }
 }
 
-impl Cut {
-    fn holds(&self, labels: &[&[u8]]) -> bool {
-        labels.len() >= self.labels.len()
-            && self.labels.iter().zip(labels).all(|(own, label)| label.eq_ignore_ascii_case(own))
-    }
-}
-
 /// The most labels that a name below a zone has: `_port._protocol.service.namespace.svc`.
 const DEEPEST: usize = 5;
 
-/// The longest text of a name.
-const LONGEST: usize = 256;
-
-/// Labels in lower case.
-struct Lowered<'a> {
-    /// The rightmost first.
-    labels: SmallVec<[&'a str; DEEPEST]>,
-    /// The third and the second of them as they stand in the name: `service.namespace`. Empty where there are fewer.
-    key: &'a str,
-}
-
-impl<'a> Lowered<'a> {
-    /// `None` where there are more labels than any name has, or one has a byte that no name has. `labels` begin at the
-    /// right; `room` is for their text.
-    fn of(labels: &[&[u8]], room: &'a mut [u8; LONGEST]) -> Option<Self> {
-        if labels.len() > DEEPEST {
-            return None;
-        }
-        // From the left, as they stand in the name.
-        let mut ends: SmallVec<[usize; DEEPEST]> = SmallVec::new();
-        let mut length = 0;
-        for label in labels.iter().rev() {
-            if length > 0 {
-                *room.get_mut(length)? = b'.';
-                length += 1;
-            }
-            for byte in *label {
-                match byte.to_ascii_lowercase() {
-                    byte @ (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') => *room.get_mut(length)? = byte,
-                    _ => return None,
-                }
-                length += 1;
-            }
-            ends.push(length);
-        }
-        let text = std::str::from_utf8(room.get(..length)?).ok()?;
-        let mut start = 0;
-        let mut lowered: SmallVec<[&str; DEEPEST]> = SmallVec::new();
-        let mut key_start = 0;
-        let mut key_end = 0;
-        for (at, end) in ends.iter().enumerate() {
-            match labels.len() - at {
-                3 => key_start = start,
-                2 => key_end = *end,
-                _ => {}
-            }
-            lowered.push(text.get(start..*end)?);
-            start = end + 1;
-        }
-        lowered.reverse();
-        let key = if labels.len() < 3 { "" } else { text.get(key_start..key_end)? };
-        Some(Self { labels: lowered, key })
-    }
-}
-
 /// A label without the underscore that it may have.
-pub(super) fn bare(label: &str) -> &str {
-    label.strip_prefix('_').unwrap_or(label)
+pub(super) fn bare(label: &[u8]) -> &[u8] {
+    label.strip_prefix(b"_").unwrap_or(label)
 }
 
 /// A protocol's label; the underscore may be missing.
-pub(super) fn protocol(label: &str) -> Option<Protocol> {
+pub(super) fn protocol(label: &[u8]) -> Option<Protocol> {
     match bare(label) {
-        "tcp" => Some(Protocol::Tcp),
-        "udp" => Some(Protocol::Udp),
-        "sctp" => Some(Protocol::Sctp),
+        b"tcp" => Some(Protocol::Tcp),
+        b"udp" => Some(Protocol::Udp),
+        b"sctp" => Some(Protocol::Sctp),
         _ => None,
     }
 }
 
 /// The address that a pod name's label is: `10-0-0-1`, `fd00--1`.
-fn undashed(label: &str) -> Option<IpAddr> {
-    let dashes = label.bytes().filter(|b| *b == b'-').count();
-    if dashes == 3 && !label.contains("--") {
-        return label.replace('-', ".").parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+fn undashed(label: &[u8]) -> Option<IpAddr> {
+    let dashes = label.iter().filter(|byte| **byte == b'-').count();
+    let is_v4 = dashes == 3 && !label.windows(2).any(|two| two == b"--");
+    let mut room = [0; LONGEST_ADDRESS];
+    let text = room.get_mut(..label.len())?;
+    text.copy_from_slice(label);
+    let point = if is_v4 { b'.' } else { b':' };
+    text.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = point);
+    let text = std::str::from_utf8(text).ok()?;
+    if is_v4 {
+        return text.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
     }
-    let ip = label.replace('-', ":").parse::<Ipv6Addr>().ok()?;
+    let ip = text.parse::<Ipv6Addr>().ok()?;
     Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4))
 }
+
+/// The longest text of an address: an IPv6 one that ends like an IPv4 one.
+const LONGEST_ADDRESS: usize = 45;
 
 #[cfg(test)]
 mod tests {
@@ -329,23 +283,7 @@ mod tests {
             ("notanip", None),
         ];
         for (label, wanted) in cases {
-            assert_eq!(undashed(label).map(|ip| ip.to_string()).as_deref(), wanted, "{label}");
+            assert_eq!(undashed(label.as_bytes()).map(|ip| ip.to_string()).as_deref(), wanted, "{label}");
         }
-    }
-
-    #[test]
-    fn only_labels_that_names_have_are_read() {
-        let lower = |labels: &[&[u8]]| {
-            let mut room = [0; LONGEST];
-            let lowered = Lowered::of(labels, &mut room)?;
-            Some((lowered.labels.join("."), lowered.key.to_owned()))
-        };
-        let both = |labels: &str, key: &str| Some((labels.to_owned(), key.to_owned()));
-        assert_eq!(lower(&[b"SVC", b"Ns-1", b"_a"]), both("svc.ns-1._a", "_a.ns-1"));
-        assert_eq!(lower(&[b"svc", b"ns", b"web", b"_tcp", b"_p"]), both("svc.ns.web._tcp._p", "web.ns"));
-        assert_eq!(lower(&[b"svc", b"ns"]), both("svc.ns", ""));
-        assert_eq!(lower(&[]), both("", ""));
-        assert_eq!(lower(&[b"a.b"]), None);
-        assert_eq!(lower(&[b"a", b"b", b"c", b"d", b"e", b"f"]), None);
     }
 }

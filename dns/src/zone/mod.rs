@@ -44,9 +44,9 @@ use callsign_shared::{
     name::{Key, Name as ObjectName},
     object::Pod,
 };
-use compact_str::{CompactString as Text, format_compact};
+use compact_str::CompactString as Text;
 use dashmap::DashMap;
-use hickory_proto::rr::Name;
+use hickory_proto::{rr::Name, serialize::binary::BinEncodable};
 use parking_lot::Mutex;
 
 pub use apex::{NameServer, NameServerName};
@@ -67,6 +67,8 @@ pub struct Zone {
     config: ZoneConfig,
     index: Arc<Index>,
     zones: Vec<lookup::Cut>,
+    /// [`Zone::primary`] on the wire.
+    primary: Box<[u8]>,
     services: names::Names,
     reverse: reverse::Reverse,
     namespaces: DashMap<ObjectName, NamespaceState, Hasher>,
@@ -101,6 +103,7 @@ impl Zone {
     pub fn new(config: ZoneConfig, index: Arc<Index>) -> Self {
         let zone = Self {
             zones: lookup::cuts(&config.zones),
+            primary: primary(&config).to_bytes().unwrap_or_default().into(),
             name_servers: ArcSwap::from_pointee(apex::fallback(&config.own_addresses)),
             services: names::Names::default(),
             reverse: reverse::Reverse::default(),
@@ -198,10 +201,12 @@ impl Zone {
 
     /// The zone that PTR records point into.
     pub fn primary(&self) -> &Name {
-        // A configuration has one by construction; without any the root stands in.
-        static ROOT: std::sync::OnceLock<Name> = std::sync::OnceLock::new();
-        let mut names = self.config.zones.iter();
-        names.find(|zone| !is_reverse(zone)).unwrap_or_else(|| ROOT.get_or_init(Name::root))
+        primary(&self.config)
+    }
+
+    /// The same on the wire, in the letters of the configuration.
+    pub(crate) fn primary_wire(&self) -> &[u8] {
+        &self.primary
     }
 
     /// How many Services have names.
@@ -305,9 +310,22 @@ impl std::fmt::Debug for Zone {
     }
 }
 
-/// How a Service is found: as its labels stand in a name.
+/// A configuration has one by construction; without any the root stands in.
+fn primary(config: &ZoneConfig) -> &Name {
+    static ROOT: std::sync::OnceLock<Name> = std::sync::OnceLock::new();
+    let mut names = config.zones.iter();
+    names.find(|zone| !is_reverse(zone)).unwrap_or_else(|| ROOT.get_or_init(Name::root))
+}
+
+/// How a Service is found: as its labels stand in a name, each behind its length.
 fn service_key(key: &Key) -> Text {
-    format_compact!("{}.{}", key.name, key.namespace)
+    let mut text = Text::default();
+    for label in [&key.name, &key.namespace] {
+        // No label of a name that is served is longer than 63 bytes, so that this is ASCII.
+        text.push(char::from(u8::try_from(label.len()).unwrap_or_default()));
+        text.push_str(label);
+    }
+    text
 }
 
 #[cfg(test)]

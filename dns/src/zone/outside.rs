@@ -46,7 +46,7 @@ impl Zone {
     /// without external addresses those that are headless answer with their endpoints, and all their endpoints have names.
     pub fn outside(&self, labels: &[&str], endpoints: bool) -> OutsidePlace {
         let [namespace, rest @ ..] = labels else { return OutsidePlace::Empty };
-        if !self.serves_name(namespace) || !self.has_namespace(namespace) {
+        if !self.serves_name(namespace) || !self.has_namespace(namespace.as_bytes()) {
             return OutsidePlace::Nothing;
         }
         let [service, rest @ ..] = rest else { return OutsidePlace::Empty };
@@ -56,7 +56,7 @@ impl Zone {
             [] => self.at_ports(&view, any, None, endpoints),
             [label] => {
                 let host = self.at_ports(&view, any, Some(label), endpoints);
-                let below = protocol(label).map(|protocol| {
+                let below = protocol(label.as_bytes()).map(|protocol| {
                     self.at_ports(&view, Open { port: "", protocol: Some(protocol) }, None, endpoints)
                 });
                 // Names of ports are below it.
@@ -66,11 +66,16 @@ impl Zone {
                 host
             }
             [proto, port] => {
-                let protocol = protocol(proto);
-                if protocol.is_none() && !bare(proto).is_empty() {
+                let protocol = protocol(proto.as_bytes());
+                if protocol.is_none() && !bare(proto.as_bytes()).is_empty() {
                     return OutsidePlace::Nothing;
                 }
-                self.at_ports(&view, Open { port: bare(port), protocol }, None, endpoints)
+                self.at_ports(
+                    &view,
+                    Open { port: port.strip_prefix('_').unwrap_or(port), protocol },
+                    None,
+                    endpoints,
+                )
             }
             _ => Vec::new(),
         };
@@ -159,7 +164,7 @@ impl Zone {
         };
         let mut keys: Vec<Key> =
             self.index.views().iter().filter(|view| seen(view)).map(|view| view.key.clone()).collect();
-        keys.retain(|key| self.serves_name(&key.namespace) && self.has_namespace(&key.namespace));
+        keys.retain(|key| self.serves_name(&key.namespace) && self.has_namespace(key.namespace.as_bytes()));
         keys.sort_unstable();
         keys
     }

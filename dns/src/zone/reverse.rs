@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::service::ServiceNames;
+use crate::folded::Folded;
 
 type Hasher = foldhash::fast::RandomState;
 
@@ -130,16 +131,15 @@ pub(crate) enum Range {
 
 /// Reads a reverse name.
 pub(crate) fn read(name: &Name) -> Range {
-    let labels: SmallVec<[&[u8]; 36]> = name.iter().rev().collect();
-    read_labels(&labels)
+    read_folded(&Folded::of(name))
 }
 
-/// Reads the labels of a reverse name, from the root down.
-pub(super) fn read_labels(labels: &[&[u8]]) -> Range {
-    match labels {
-        [_, tree, rest @ ..] if tree.eq_ignore_ascii_case(b"ip6") => read_v6(rest.iter().copied()),
-        [_, _, rest @ ..] => read_v4(rest.iter().copied()),
-        _ => Range::Nothing,
+/// Reads a reverse name that is ready to be compared.
+pub(super) fn read_folded(name: &Folded) -> Range {
+    match name.label(1) {
+        Some(b"ip6") => read_v6(name.labels_before(2)),
+        Some(_) => read_v4(name.labels_before(2)),
+        None => Range::Nothing,
     }
 }
 

@@ -123,7 +123,7 @@ impl ServiceNames {
     }
 
     /// The endpoint of this label.
-    pub fn host(&self, label: &str) -> Option<usize> {
+    pub fn host(&self, label: &[u8]) -> Option<usize> {
         self.hosts.find(label)
     }
 
@@ -276,7 +276,7 @@ impl Endpoints {
         }
         aliases.retain(|label, _| !gathered.contains_key(label));
         let hosts: Hosts = gathered.into_iter().map(|(label, host)| host.finish(label)).collect();
-        let find = |label: &Text| hosts.find(label);
+        let find = |label: &Text| hosts.find(label.as_bytes());
         let host_of = (published.iter().zip(&labels))
             .map(|(one, label)| match one.address {
                 SliceAddress::Ip(_) => find(label).and_then(|at| u32::try_from(at).ok()),

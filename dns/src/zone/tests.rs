@@ -263,13 +263,13 @@ fn a_change_touches_only_its_own_names() {
     let zone = Zone::new(testing::zone_config(), Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     feed.take(usize::MAX);
-    let before = zone.services.get("big.ns").unwrap();
+    let before = zone.services.get("\u{3}big\u{2}ns").unwrap();
     apply(&index, &pod("heads-2", "heads", "10.0.0.77"));
     let changes = feed.take(usize::MAX);
     let keys: Vec<_> = changes.iter().map(|change| change.key.clone()).collect();
     assert_eq!(keys, [ChangeKey::Service(Key::new("ns", "heads"))]);
     zone.apply(&changes);
-    let after = zone.services.get("big.ns").unwrap();
+    let after = zone.services.get("\u{3}big\u{2}ns").unwrap();
     assert!(Arc::ptr_eq(&before, &after));
     assert!(matches!(find(&zone, "10-0-0-77.heads.ns.svc.cluster.local."), Place::Host(..)));
     assert!(matches!(find(&zone, "10-0-0-2.heads.ns.svc.cluster.local."), Place::Nothing));

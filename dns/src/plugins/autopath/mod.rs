@@ -126,7 +126,7 @@ impl Plugin for Autopath {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let name = &question.request.question.name;
+        let name = question.name();
         if self.path(name, question.peer.address.ip()).is_none() {
             return Quickly::Pass;
         }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::{NAME, kind::Kind};
 use crate::{
-    answer::{self, Question, Request, Transport},
+    answer::{self, Asked, Question, Request, Transport},
     plugin::Reply,
 };
 
@@ -149,17 +149,17 @@ impl Entry {
     }
 
     /// Writes the message into `out`, unless it is too long or cannot be turned.
-    pub(super) fn write(&self, request: &Request, sending: Sending, out: &mut Vec<u8>) -> bool {
-        let edns = request.edns;
+    pub(super) fn write(&self, asked: &Asked<'_>, sending: Sending, out: &mut Vec<u8>) -> bool {
+        let edns = asked.edns;
         let opt = if edns.is_some() { answer::OPT_LENGTH } else { 0 };
         if self.wire.len() + opt > sending.limit || (sending.rotation != 0 && self.turns_slowly) {
             return false;
         }
         out.clear();
         out.extend_from_slice(&self.wire);
-        let dnssec_aware = request.authentic_data || edns.is_some_and(|edns| edns.dnssec_ok);
-        self.patch_flags(request, dnssec_aware, out);
-        patch_name(&request.question.name, out);
+        let dnssec_aware = asked.authentic_data || edns.is_some_and(|edns| edns.dnssec_ok);
+        self.patch_flags(asked, dnssec_aware, out);
+        put(out, HEADER, asked.question());
         for at in &self.ttls {
             put(out, usize::from(*at), &sending.ttl.to_be_bytes());
         }
@@ -242,19 +242,19 @@ impl Entry {
         self.wire.get(2).is_some_and(|byte| byte & 0x02 != 0)
     }
 
-    fn patch_flags(&self, request: &Request, dnssec_aware: bool, out: &mut [u8]) {
+    fn patch_flags(&self, asked: &Asked<'_>, dnssec_aware: bool, out: &mut [u8]) {
         let mut flags = word(out, 2).unwrap_or_default() & !(RECURSION_DESIRED | CHECKING_DISABLED);
-        if self.recursion_desired.unwrap_or(request.recursion_desired) {
+        if self.recursion_desired.unwrap_or(asked.recursion_desired) {
             flags |= RECURSION_DESIRED;
         }
-        if request.checking_disabled {
+        if asked.checking_disabled {
             flags |= CHECKING_DISABLED;
         }
         // Only for those who know what it means (RFC 6840 5.8).
         if !dnssec_aware {
             flags &= !AUTHENTIC_DATA;
         }
-        put(out, 0, &request.id.to_be_bytes());
+        put(out, 0, &asked.id.to_be_bytes());
         put(out, 2, &flags.to_be_bytes());
     }
 

@@ -1,9 +1,12 @@
 //! What an answer is found by.
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use smallvec::SmallVec;
 
-use crate::answer::Request;
+use crate::{
+    answer::{Asked, Request},
+    folded::Folded,
+};
 
 /// Name in lower case as on the wire, type, class, RD, DO and CD, and the network that the answer is to be for, if the
 /// question says so (RFC 7871 7.3): answers to questions that differ in one of them differ. What an upstream says without
@@ -31,6 +34,15 @@ impl Flags {
         }
     }
 
+    /// Those of a request that is read in place.
+    pub(super) fn of_asked(asked: &Asked<'_>) -> Self {
+        Self {
+            recursion_desired: asked.recursion_desired,
+            dnssec_ok: asked.edns.is_some_and(|edns| edns.dnssec_ok),
+            checking_disabled: asked.checking_disabled,
+        }
+    }
+
     fn bits(self) -> u8 {
         u8::from(self.recursion_desired) << 2
             | u8::from(self.dnssec_ok) << 1
@@ -40,19 +52,13 @@ impl Flags {
 
 /// The key of a question with these EDNS options.
 pub(super) fn key(
-    name: &Name,
+    name: &Folded,
     qtype: RecordType,
     qclass: u16,
     flags: Flags,
     options: &[(u16, Vec<u8>)],
 ) -> Key {
-    let mut key = Key::new();
-    for label in name {
-        key.push(label.len() as u8);
-        key.extend_from_slice(label);
-    }
-    // Lengths of labels are below the letters.
-    key.make_ascii_lowercase();
+    let mut key = Key::from_slice(name.wire());
     // The root ends the name: without it a type and a class could stand for one more label.
     key.push(0);
     key.extend_from_slice(&u16::from(qtype).to_be_bytes());
@@ -66,6 +72,7 @@ pub(super) fn key(
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::rr::Name;
     use proptest::prelude::*;
 
     use super::*;
@@ -76,7 +83,7 @@ mod tests {
         let name = Name::from_ascii(name).unwrap();
         let [recursion_desired, dnssec_ok, checking_disabled] = [4, 2, 1].map(|bit| flags & bit != 0);
         let flags = Flags { recursion_desired, dnssec_ok, checking_disabled };
-        key(&name, qtype.into(), qclass, flags, options)
+        key(&Folded::of(&name), qtype.into(), qclass, flags, options)
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::{
     store::{Found, Store},
 };
 use crate::{
-    answer::Answered,
+    answer::{Answered, CLASS_IN},
+    folded::{Folded, Suffix},
     plugin::{Next, Plugin, Query, Quick, Quickly, Reply, TtlBounds, World},
     plugins::reading::name_text,
 };
@@ -27,8 +28,9 @@ const REFRESHES: usize = 256;
 /// A cache.
 pub(super) struct Cache {
     core: Arc<Core>,
-    /// The zones, where not every name of the block is in one of them.
+    /// Not every name of the block is in one of the zones.
     partly: bool,
+    zones: Vec<Suffix>,
 }
 
 /// What getting an answer again needs: it goes on when the question has been answered.
@@ -62,7 +64,7 @@ impl Cache {
             config: config.clone(),
         };
         let partly = !world.zones.iter().all(|zone| config.zones.have(zone));
-        Self { core: Arc::new(core), partly }
+        Self { core: Arc::new(core), partly, zones: config.zones.0.iter().map(Suffix::of).collect() }
     }
 
     fn takes(&self, name: &Name) -> bool {
@@ -81,17 +83,16 @@ impl Plugin for Cache {
     }
 
     fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Quickly {
-        let request = question.request;
-        let asked = &request.question;
-        if !self.takes(&asked.name) {
+        let asked = question.asked;
+        if self.partly && !self.zones.iter().any(|zone| zone.holds(&asked.name)) {
             return Quickly::Pass;
         }
         let core = &self.core;
         let now = core.clock.at(question.started);
-        if request.edns.is_some_and(|edns| edns.has_options) {
+        if asked.edns.is_some_and(|edns| edns.has_options) {
             return Quickly::Slow;
         }
-        let key = key(&asked.name, asked.qtype, asked.qclass, Flags::of(request), &[]);
+        let key = key(&asked.name, asked.qtype, CLASS_IN, Flags::of_asked(asked), &[]);
         let (entry, seconds) = match core.store.get(&key, now) {
             Found::Fresh(entry, seconds) => (entry, Some(seconds)),
             // Being got again, or not to be had just now: there is nothing to begin.
@@ -101,12 +102,12 @@ impl Plugin for Cache {
         let Some(tally) = core.tallies.known(question.server) else { return Quickly::Slow };
         let sending = Sending {
             ttl: seconds.map_or(0, |seconds| core.ttl(&entry, seconds)),
-            limit: request.limit_within(question.peer.transport, question.payload),
+            limit: asked.limit(question.peer.transport, question.payload),
             payload: question.payload,
             rotation: question.rotation,
         };
         if seconds.is_some_and(|seconds| core.is_due(&entry, seconds, now))
-            || !entry.write(request, sending, out)
+            || !entry.write(asked, sending, out)
         {
             return Quickly::Slow;
         }
@@ -324,7 +325,7 @@ impl Drop for Refreshing {
 fn key_of(query: &Query) -> Key {
     let question = &query.question;
     let flags = Flags { dnssec_ok: query.dnssec_ok(), ..Flags::of(&query.request) };
-    key(&question.name, question.qtype, question.qclass, flags, &query.options)
+    key(&Folded::of(&question.name), question.qtype, question.qclass, flags, &query.options)
 }
 
 /// Whether the client knows what the AD bit means (RFC 6840 5.7).

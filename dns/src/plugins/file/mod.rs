@@ -104,7 +104,7 @@ impl Plugin for File {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        if self.zone_of(&question.request.question.name).is_some() { Quickly::Slow } else { Quickly::Pass }
+        if self.zone_of(question.name()).is_some() { Quickly::Slow } else { Quickly::Pass }
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {

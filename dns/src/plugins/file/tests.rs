@@ -1,4 +1,8 @@
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query as HickoryQuery, ResponseCode},
@@ -282,7 +286,9 @@ async fn large_records_are_transferred_too() {
     peer.transport = Transport::Tcp;
     let mut question = Message::new(7, MessageType::Query, OpCode::Query);
     question.add_query(HickoryQuery::query(Name::from_ascii("example.org.").unwrap(), RecordType::AXFR));
-    let Handled::Later(later) = front.handle(&question.to_vec().unwrap(), peer, &mut Vec::new()) else {
+    let Handled::Later(later) =
+        front.handle(&question.to_vec().unwrap(), peer, Instant::now(), &mut Vec::new())
+    else {
         panic!("not waited for");
     };
     let mut records = Vec::new();

@@ -143,7 +143,7 @@ impl Plugin for Forward {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        if self.takes(&question.request.question.name) { Quickly::Slow } else { Quickly::Pass }
+        if self.takes(question.name()) { Quickly::Slow } else { Quickly::Pass }
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {

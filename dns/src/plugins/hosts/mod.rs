@@ -157,7 +157,7 @@ impl Plugin for Hosts {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let question = &question.request.question;
+        let question = question.asked.asked();
         match self.verdict(&self.followed.table.load(), &question.name, question.qtype) {
             Verdict::Pass => Quickly::Pass,
             _ => Quickly::Slow,

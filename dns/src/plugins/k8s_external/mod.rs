@@ -111,7 +111,7 @@ impl Plugin for External {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        match self.zones_of(&question.request.question.name) {
+        match self.zones_of(question.name()) {
             Some(_) => Quickly::Slow,
             None => Quickly::Pass,
         }

@@ -10,9 +10,10 @@ use hickory_proto::{
 
 use crate::{
     answer::{self, Answered, Plain, Resolution, Resolved},
+    folded::{Folded, Suffix},
     plugin::{Label, Next, Plugin, Query, Quick, Quickly, Reply},
     plugins::transfer::is_up_to_date,
-    zone::{Found, Place, Pods, Zone, is_reverse},
+    zone::{Found, Place, Pods, Zone},
 };
 
 const NAME: &str = "kubernetes";
@@ -20,7 +21,7 @@ const NAME: &str = "kubernetes";
 /// A cluster's names.
 pub struct Kubernetes {
     pub(super) zone: Arc<Zone>,
-    fallthrough: Vec<Name>,
+    fallthrough: Vec<Suffix>,
     /// What the search paths of pods end with.
     search: Vec<Name>,
 }
@@ -29,24 +30,28 @@ impl Kubernetes {
     /// A step that answers from this zone, and passes on names in `fallthrough` that are not there. `search` is what the
     /// search paths of pods end with.
     pub fn new(zone: Arc<Zone>, fallthrough: Vec<Name>, search: Vec<Name>) -> Self {
-        Self { zone, fallthrough, search }
+        Self { zone, fallthrough: fallthrough.iter().map(Suffix::of).collect(), search }
     }
 
     /// Whether this plain answer is the next plugin's to give.
-    fn passes_on(&self, name: &Name, found: &Found, plain: Plain<'_>) -> bool {
+    fn passes_on(&self, name: &Folded, found: &Found, plain: Plain<'_>) -> bool {
         let absent = match plain {
             Plain::Nothing(ResponseCode::NXDomain) => true,
-            Plain::Nothing(_) => matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name),
-            Plain::V4(_) | Plain::V6(_) => false,
+            Plain::Nothing(_) => matches!(found, Found::In { place: Place::Empty, .. }) && name.is_reverse(),
+            _ => false,
         };
-        absent && self.fallthrough.iter().any(|zone| zone.zone_of(name))
+        absent && self.is_passed_on(name)
     }
 
     /// Whether this answer is the next plugin's to give: the zone has nothing there, at most names below.
     fn falls_through(&self, name: &Name, resolved: &Resolved) -> bool {
         resolved.answer.is_empty()
             && (resolved.rcode == ResponseCode::NXDomain || resolved.in_reverse_gap)
-            && self.fallthrough.iter().any(|zone| zone.zone_of(name))
+            && self.is_passed_on(&Folded::of(name))
+    }
+
+    fn is_passed_on(&self, name: &Folded) -> bool {
+        self.fallthrough.iter().any(|zone| zone.holds(name))
     }
 }
 
@@ -56,12 +61,11 @@ impl Plugin for Kubernetes {
     }
 
     fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Quickly {
-        let request = question.request;
-        let (name, qtype) = (&request.question.name, request.question.qtype);
+        let (name, qtype) = (&question.asked.name, question.asked.qtype);
         if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
             return Quickly::Slow;
         }
-        let found = self.zone.find(name);
+        let found = self.zone.find_folded(name);
         if let Some(plain) = Plain::of(&found, qtype).filter(|_| self.zone.is_synced()) {
             if self.passes_on(name, &found, plain) {
                 return Quickly::Pass;
@@ -75,6 +79,7 @@ impl Plugin for Kubernetes {
                 });
             }
         }
+        let name = question.name();
         let resolved = match answer::resolve_found(&self.zone, name, qtype, found) {
             Resolution::Outside => return Quickly::Pass,
             Resolution::NotReady(resolved) => resolved,

@@ -92,7 +92,7 @@ impl Plugin for Loadbalance {
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
         match self.policy {
             Policy::Shuffle if self.prefer.is_empty() => Quickly::Pass,
-            _ => match question.request.question.qtype {
+            _ => match question.asked.qtype {
                 RecordType::PTR | RecordType::TXT | RecordType::SOA => Quickly::Pass,
                 _ => Quickly::Slow,
             },

@@ -115,7 +115,7 @@ impl Plugin for Log {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        match self.rule(&question.request.question.name) {
+        match self.rule(question.name()) {
             Some(rule) if rule.classes.success || rule.format.has_metadata() => Quickly::Slow,
             _ => Quickly::Pass,
         }
@@ -133,7 +133,7 @@ impl Plugin for Log {
         {
             return;
         }
-        let request = question.request;
+        let request = question.asked.request();
         let Some(rule) = self.rule(&request.question.name) else { return };
         let Ok(message) = Message::from_vec(out) else { return };
         if rule.classes.have(classify_message(&message, request.question.qtype)) {
@@ -141,7 +141,7 @@ impl Plugin for Log {
                 request,
                 question: &request.question,
                 peer: question.peer,
-                size: question.size,
+                size: question.asked.size(),
                 started: question.started,
                 metadata: &[],
             };

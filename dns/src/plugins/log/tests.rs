@@ -23,7 +23,7 @@ async fn logged(log: &str, name: &str, qtype: RecordType) -> (bool, Vec<String>)
 async fn the_common_line_is_corednss() {
     let (_, lines) = logged("log", VIP, RecordType::A).await;
     let line = Regex::new(
-        r#"^INFO plugin/log: 10\.240\.0\.1:40212 - 7 "A IN vip\.ns\.svc\.cluster\.local\. udp 40 false 1232" NOERROR qr,aa,rd 82 0\.0*[1-9]\d*s$"#,
+        r#"^INFO plugin/log: 10\.240\.0\.1:40212 - 7 "A IN vip\.ns\.svc\.cluster\.local\. udp 53 false 1232" NOERROR qr,aa,rd 82 0\.0*[1-9]\d*s$"#,
     );
     assert!(line.unwrap().is_match(&lines[0]), "{lines:?}");
     assert_eq!(lines.len(), 1);

@@ -118,7 +118,7 @@ impl Plugin for Transfer {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        if is_transfer(question.request.question.qtype) { Quickly::Slow } else { Quickly::Pass }
+        if is_transfer(question.asked.qtype) { Quickly::Slow } else { Quickly::Pass }
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {

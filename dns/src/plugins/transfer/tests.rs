@@ -1,4 +1,8 @@
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::{base as second, rdata::AllRecordData};
 use hickory_proto::{
@@ -161,7 +165,9 @@ async fn another_codec_reads_the_messages() {
     let mut question = Message::new(77, MessageType::Query, OpCode::Query);
     question.add_query(HickoryQuery::query(Name::from_ascii("cluster.local.").unwrap(), RecordType::IXFR));
     question.add_authority(testing::record("cluster.local. 0 SOA a.example. b.example. 7 1 1 1 1"));
-    let Handled::Later(later) = front.handle(&question.to_vec().unwrap(), from, &mut Vec::new()) else {
+    let Handled::Later(later) =
+        front.handle(&question.to_vec().unwrap(), from, Instant::now(), &mut Vec::new())
+    else {
         panic!("not waited for");
     };
     let messages: Vec<Vec<u8>> = later.await.collect();

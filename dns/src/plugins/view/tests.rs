@@ -25,7 +25,7 @@ async fn expressions_select() {
         ("name() startsWith 'abc.'", false),
         ("client_ip() == '10.240.0.1' && port() == '40212'", true),
         ("server_ip() == '10.96.0.10' and server_port() == '53'", true),
-        ("bufsize() >= 1232 && size() == 40 && id() == 7 && opcode() == 0", true),
+        ("bufsize() >= 1232 && size() > 40 && id() == 7 && opcode() == 0", true),
         ("do()", false),
         ("not do() && class() == 'IN' && proto() == 'udp'", true),
         ("metadata('some/label') == ''", true),

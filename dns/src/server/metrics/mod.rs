@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::{op::ResponseCode, rr::RecordType};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
@@ -26,7 +26,7 @@ use self::labels::{DURATIONS, RCODES, SIZES, STATUSES, TYPES, duration_bucket, s
 pub(super) use self::tcp::TcpMetrics;
 use super::Peer;
 use crate::{
-    answer::{Request, Transport},
+    answer::{Asked, Request, Transport},
     block::Block,
 };
 
@@ -64,11 +64,29 @@ pub(super) struct HttpsMetrics {
     responses: [AtomicU64; STATUSES.len()],
 }
 
-/// A request, when its answer is counted.
+/// What is counted of a request.
+#[derive(Clone, Copy)]
 pub(super) struct Seen {
     pub(super) from: Peer,
     pub(super) started: Instant,
-    pub(super) request: usize,
+    /// Its length, bytes.
+    size: usize,
+    /// The type asked for, where a question could be read.
+    qtype: Option<RecordType>,
+    dnssec_ok: bool,
+}
+
+impl Seen {
+    pub(super) fn of_asked(asked: &Asked<'_>, from: Peer, started: Instant) -> Self {
+        let dnssec_ok = asked.edns.is_some_and(|edns| edns.dnssec_ok);
+        Self { from, started, size: asked.size(), qtype: Some(asked.qtype), dnssec_ok }
+    }
+
+    pub(super) fn of_request(request: &Request, from: Peer, started: Instant, size: usize) -> Self {
+        let qtype = request.has_question.then_some(request.question.qtype);
+        let dnssec_ok = request.edns.is_some_and(|edns| edns.dnssec_ok);
+        Self { from, started, size, qtype, dnssec_ok }
+    }
 }
 
 /// Enough that tasks seldom share one.
@@ -160,29 +178,22 @@ impl Tallies {
 
 impl Metrics {
     /// Counts a request and its answer: whose it is, its code, and its length in bytes.
-    pub(super) fn answered(
-        &self,
-        seen: &Seen,
-        request: &Request,
-        plugin: &'static str,
-        rcode: ResponseCode,
-        length: usize,
-    ) {
+    pub(super) fn answered(&self, seen: &Seen, plugin: &'static str, rcode: ResponseCode, length: usize) {
         let Some(shard) = self.shards.get(seen.from.worker % SHARDS) else { return };
         let shard = shard.get_or_init(|| Box::new(Shard::new()));
         let protocol = usize::from(seen.from.transport == Transport::Tcp);
         let family = usize::from(!seen.from.address.ip().to_canonical().is_ipv4());
-        let kind = if request.has_question { type_index(request.question.qtype) } else { 0 };
+        let kind = seen.qtype.map_or(0, type_index);
         let requests = shard.requests.get(protocol).and_then(|r| r.get(family)).and_then(|r| r.get(kind));
         requests.map(add_one);
         shard.response(plugin, rcode);
-        if request.edns.is_some_and(|edns| edns.dnssec_ok) {
+        if seen.dnssec_ok {
             add_one(&shard.dnssec_ok);
         }
         let elapsed = u64::try_from(seen.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         shard.duration.add(duration_bucket(elapsed), elapsed);
         if let Some(sizes) = shard.request_size.get(protocol) {
-            sizes.add(size_bucket(seen.request), seen.request as u64);
+            sizes.add(size_bucket(seen.size), seen.size as u64);
         }
         if let Some(sizes) = shard.response_size.get(protocol) {
             sizes.add(size_bucket(length), length as u64);

@@ -14,13 +14,11 @@ fn scrape(tallies: &Arc<Tallies>) -> String {
     text
 }
 
-fn seen(from: &str, worker: usize, transport: Transport) -> Seen {
+fn seen(from: &str, worker: usize, transport: Transport, qtype: RecordType) -> Seen {
     let address: SocketAddr = from.parse().unwrap();
-    Seen {
-        from: Peer { address, local: "10.0.0.53:53".parse().unwrap(), transport, worker },
-        started: Instant::now(),
-        request: 40,
-    }
+    let from = Peer { address, local: "10.0.0.53:53".parse().unwrap(), transport, worker };
+    let query = testing::query("vip.ns.svc.cluster.local.", qtype);
+    Seen::of_request(&query.request, from, Instant::now(), 40)
 }
 
 #[test]
@@ -28,8 +26,7 @@ fn each_label_is_counted_on_its_own() {
     let tallies = Arc::new(Tallies::default());
     let metrics = tallies.of(&"dns://:53".into(), &".".into(), &"".into());
     let ask = |from, worker, transport, qtype, plugin, rcode, length| {
-        let query = testing::query("vip.ns.svc.cluster.local.", qtype);
-        metrics.answered(&seen(from, worker, transport), &query.request, plugin, rcode, length);
+        metrics.answered(&seen(from, worker, transport, qtype), plugin, rcode, length);
     };
     let (udp, tcp) = (Transport::Udp, Transport::Tcp);
     let ok = ResponseCode::NoError;
@@ -75,9 +72,8 @@ fn hundreds_of_zones_cost_little_until_they_are_asked_for() {
         zones.iter().map(|zone| tallies.of(&"dns://:53".into(), &zone.as_str().into(), &"".into())).collect();
     assert!(all.iter().all(|metrics| metrics.shards.iter().all(|shard| shard.get().is_none())));
     assert!(!scrape(&tallies).contains("in-addr"));
-    let query = testing::query("1.7.0.10.in-addr.arpa.", RecordType::PTR);
-    let from = seen("10.0.0.1:1", 3, Transport::Udp);
-    all[7].answered(&from, &query.request, "kubernetes", ResponseCode::NoError, 100);
+    let seen = seen("10.0.0.1:1", 3, Transport::Udp, RecordType::PTR);
+    all[7].answered(&seen, "kubernetes", ResponseCode::NoError, 100);
     assert_eq!(all[7].shards.iter().filter(|shard| shard.get().is_some()).count(), 1);
     assert!(scrape(&tallies).contains(r#"zone="7.0.10.in-addr.arpa.""#));
     // Found again, not made again.

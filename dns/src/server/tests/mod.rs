@@ -187,7 +187,7 @@ async fn a_stopped_server_leaves_its_port() {
 struct Panics(Arc<Tallies>);
 
 impl Handler for Panics {
-    fn handle(&self, request: &[u8], _: Peer, out: &mut Vec<u8>) -> Handled {
+    fn handle(&self, request: &[u8], _: Peer, _: Instant, out: &mut Vec<u8>) -> Handled {
         assert!(request.len() > 1, "on purpose");
         out.clear();
         out.extend_from_slice(request);
@@ -318,7 +318,7 @@ async fn a_plugin_that_panics_either_way_is_counted_and_answered_for() {
 struct Careless;
 
 impl Handler for Careless {
-    fn handle(&self, request: &[u8], _: Peer, _: &mut Vec<u8>) -> Handled {
+    fn handle(&self, request: &[u8], _: Peer, _: Instant, _: &mut Vec<u8>) -> Handled {
         let reply = request.to_vec();
         Handled::Later(Box::pin(async move {
             assert!(!reply.starts_with(b"!"), "on purpose, at the end");

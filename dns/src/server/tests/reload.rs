@@ -107,7 +107,7 @@ async fn connections_have_the_limits_of_their_block() {
     // Idle for longer than a request may take, then half of one.
     let mut stream = TcpStream::connect(to).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1300)).await;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     stream.write_all(&framed(&vip(1))[..7]).await.unwrap();
     assert!(is_closed(&mut stream).await);
     assert!((900..4000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());

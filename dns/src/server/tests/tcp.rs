@@ -17,7 +17,7 @@ struct Echo {
 }
 
 impl Handler for Arc<Echo> {
-    fn handle(&self, request: &[u8], _: Peer, out: &mut Vec<u8>) -> Handled {
+    fn handle(&self, request: &[u8], _: Peer, _: Instant, out: &mut Vec<u8>) -> Handled {
         self.seen.fetch_add(1, Ordering::Relaxed);
         let request = request.to_vec();
         match request.first() {

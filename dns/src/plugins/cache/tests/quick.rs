@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::answer::Asked;
 
 /// What the two ways say, once it is kept.
 async fn both(bench: &Bench, question: &Query) -> (Option<Vec<u8>>, Vec<u8>) {
@@ -94,14 +95,15 @@ async fn addresses_turn_and_nothing_else() {
     bench.ask("www.example.", RecordType::A).await;
     let question = query("www.example.", |_| {});
     let route = bench.router.routes().next().unwrap();
+    let packet = testing::packet(&question);
+    let asked = Asked::read(&packet).unwrap();
     let mut firsts = Vec::new();
     for rotation in 0..6 {
         let quick = Quick {
-            request: &question.request,
+            asked: &asked,
             peer: &question.peer,
             server: &bench.router.server,
             started: question.started,
-            size: 40,
             rotation,
             bounds: TtlBounds::default(),
             payload: 1232,
