@@ -48,3 +48,11 @@ bench-memory *ARGS:
 # CPU a cached answer costs, beside unbound where that is installed.
 bench-cached *ARGS:
     cargo bench --bench cached -- {{ARGS}}
+
+# What changes of the cluster cost those who ask, without sockets
+bench-stalls *ARGS:
+    cargo bench --bench stalls -- {{ARGS}}
+
+# What answering threads could read a Service's names from
+bench-reads *ARGS:
+    cargo bench --bench reads -- {{ARGS}}
