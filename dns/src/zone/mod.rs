@@ -157,6 +157,7 @@ impl Zone {
                 ChangeKey::Pod(_) | ChangeKey::Node(_) => {}
             }
         }
+        self.services.tidy();
         drop(writer);
         self.serial.store(self.index.serial(), Ordering::Release);
     }
