@@ -56,3 +56,7 @@ bench-stalls *ARGS:
 # What answering threads could read a Service's names from
 bench-reads *ARGS:
     cargo bench --bench reads -- {{ARGS}}
+
+# What a DNS answer costs, beside a bare reflector, NSD and Knot where they are installed
+bench-dns *ARGS:
+    cargo bench --bench dns -- {{ARGS}}

@@ -7,3 +7,5 @@
 pub mod apiserver;
 #[cfg(feature = "harness")]
 pub mod harness;
+#[cfg(feature = "harness")]
+pub mod load;

@@ -1,0 +1,42 @@
+//! The floor: every datagram comes back as a response, and nothing is looked at. What a server costs above it is DNS.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    os::fd::AsFd,
+};
+
+use anyhow::Result;
+use callsign_mmsg::{Batch, Exchange};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// As many as Callsign takes at once.
+const BATCH: usize = 32;
+const REQUEST: usize = 4096;
+
+/// Reflects until the process is killed.
+///
+/// # Errors
+/// When the socket is not to be had, or fails.
+pub(crate) fn run(address: SocketAddr) -> Result<()> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let mut batch = Batch::new(BATCH, REQUEST);
+    loop {
+        match batch.receive(socket.as_fd()) {
+            Ok(count) => {
+                for at in 0..count {
+                    let Some(Exchange { request, reply, .. }) = batch.exchange(at) else { continue };
+                    reply.extend_from_slice(request);
+                    if let Some(flags) = reply.get_mut(2) {
+                        *flags |= 0x80;
+                    }
+                }
+                batch.send(socket.as_fd());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
