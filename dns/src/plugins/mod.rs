@@ -24,6 +24,7 @@ mod minimal;
 mod nsid;
 pub(crate) mod reading;
 mod rewrite;
+mod rrl;
 pub mod settings;
 mod template;
 pub mod transfer;
@@ -121,6 +122,8 @@ pub const TABLE: &[Entry] = &[
     },
     Entry { name: "rewrite", how: Chain(rewrite::setup) },
     Entry { name: "autopath", how: Chain(autopath::setup) },
+    // External to CoreDNS: where its own plugin.cfg.yaml puts it.
+    Entry { name: "rrl", how: Chain(rrl::setup) },
     Entry { name: "acl", how: Chain(acl::setup) },
     Entry { name: "cache", how: Chain(cache::setup) },
     Entry { name: "header", how: Chain(header::setup) },

@@ -187,6 +187,10 @@ impl Handler for Front {
             }
             Ok(Some(route)) => {
                 if let Some(answered) = self.quick(&router, route, &asked, &seen, out) {
+                    // A plugin took the answer away (`rrl`).
+                    if out.is_empty() {
+                        return Handled::Silent;
+                    }
                     if let Some(metrics) = &route.metrics {
                         metrics.answered(&seen, answered.plugin, answered.rcode, out.len());
                     }
