@@ -110,7 +110,8 @@ pub fn answer(zone: &Zone, bytes: &[u8], transport: Transport, rotation: u32, ou
     if matches!(request.question.qtype, RecordType::AXFR | RecordType::IXFR) {
         return refused(&request, ResponseCode::Refused, transport, out);
     }
-    match resolve(zone, &request.question.name, request.question.qtype) {
+    let (name, qtype) = (&request.question.name, request.question.qtype);
+    match resolve_found(zone, name, qtype, zone.find(name), request.limit(transport)) {
         Resolution::Outside => Outcome::Elsewhere(request),
         Resolution::NotReady(resolved) => {
             write(&request, &resolved, transport, rotation, out);

@@ -46,21 +46,26 @@ pub struct Resolved {
 const LONGEST_CHAIN: usize = 8;
 /// The TTL of `dns-version`.
 const VERSION_TTL: u32 = 28800;
+/// What an SRV record takes besides a Service's and a namespace's label, at least: the owner's pointer, type, class, TTL,
+/// length, three numbers; and of its target the lengths of four labels and `svc`.
+const SRV: usize = 2 + 10 + 6 + 6;
 /// The version of the schema of names that the answers follow.
 const VERSION: &[u8] = b"1.1.0";
 
 /// Resolves a question of class IN.
 pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
-    resolve_found(zone, name, qtype, zone.find(name))
+    resolve_found(zone, name, qtype, zone.find(name), usize::MAX)
 }
 
-/// Resolves a question of class IN whose name has been looked for.
-pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found) -> Resolution {
+/// Resolves a question of class IN whose name has been looked for, to be answered in at most `room` bytes: of records that
+/// are too many for it in any case, only as many are made as do not fit either, so that whoever writes them truncates.
+pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found, room: usize) -> Resolution {
     let Found::In { zone_labels, .. } = found else { return Resolution::Outside };
     let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
     if !zone.is_synced() {
         resolved.rcode = ResponseCode::ServFail;
-        Step { zone, suffix: name.trim_to(zone_labels), owner: name, resolved: &mut resolved }.add_soa();
+        Step { zone, suffix: name.trim_to(zone_labels), owner: name, resolved: &mut resolved, room }
+            .add_soa();
         return Resolution::NotReady(resolved);
     }
     resolved.in_reverse_gap = matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name);
@@ -72,7 +77,7 @@ pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found) 
             break;
         };
         let mut step =
-            Step { zone, suffix: owner.trim_to(zone_labels), owner: &owner, resolved: &mut resolved };
+            Step { zone, suffix: owner.trim_to(zone_labels), owner: &owner, resolved: &mut resolved, room };
         match step.take(&place, qtype) {
             Taken::Records => {}
             Taken::Nothing(rcode) => {
@@ -118,6 +123,8 @@ struct Step<'a> {
     /// The zone, in the case of the question.
     suffix: Name,
     resolved: &'a mut Resolved,
+    /// The most bytes of the answer.
+    room: usize,
 }
 
 enum Taken {
@@ -224,6 +231,9 @@ impl Step<'_> {
     }
 
     fn srv(&mut self, names: &ServiceNames, set: &SrvSet) -> Taken {
+        if let Some(records) = self.too_many(names, set) {
+            return self.add(self.zone.config().ttl, RData::Srv(records));
+        }
         let all = set.records();
         let mut records = Vec::with_capacity(all.len());
         let mut last: Option<(Target, Name)> = None;
@@ -256,6 +266,26 @@ impl Step<'_> {
             records.push(Srv { priority: 0, weight: set.weight(), port, target: name });
         }
         self.add(self.zone.config().ttl, RData::Srv(records))
+    }
+
+    /// As many SRV records as have no room, if there are so many. A Service of thousands of endpoints has too many for any
+    /// message, and to make all of them takes milliseconds.
+    fn too_many(&self, names: &ServiceNames, set: &SrvSet) -> Option<Vec<Srv>> {
+        // Targets are written in full (RFC 2782).
+        let enough = self.room / (SRV + names.key.name.len() + names.key.namespace.len()) + 1;
+        if set.records().len() < enough {
+            return None;
+        }
+        let srv = |(target, port)| {
+            let host = match target {
+                Target::Own => None,
+                Target::Host(at) => names.hosts.get(at as usize).map(Host::label),
+            };
+            let target = service_name(&names.key, host, &self.suffix)?;
+            Some(Srv { priority: 0, weight: set.weight(), port, target })
+        };
+        let records: Vec<Srv> = set.records().filter_map(srv).take(enough).collect();
+        (records.len() == enough).then_some(records)
     }
 
     /// An endpoint's SRV records lead to itself.

@@ -128,6 +128,32 @@ fn a_large_set_is_whole_or_absent() {
     assert!(out.len() <= 512);
 }
 
+#[test]
+fn what_has_no_room_in_any_case_is_not_made_and_truncates_as_if_it_were() {
+    let zone = testing::zone();
+    for name in ["big.ns.svc.cluster.local.", "_web._tcp.big.ns.svc.cluster.local."] {
+        for (payload, transport) in
+            [(None, Transport::Udp), (Some(1232), Transport::Udp), (None, Transport::Tcp)]
+        {
+            let query = query(name, RecordType::SRV, payload);
+            let request = Request::read(&query).unwrap();
+            let room = request.limit(transport);
+            let name = &request.question.name;
+            let Resolution::Resolved(whole) = resolve(&zone, name, RecordType::SRV) else { panic!("{name}") };
+            let found = resolve_found(&zone, name, RecordType::SRV, zone.find(name), room);
+            let Resolution::Resolved(bounded) = found else { panic!("{name}") };
+            let is_udp = transport == Transport::Udp;
+            assert_eq!(bounded == whole, !is_udp);
+            let [one, other] = [&whole, &bounded].map(|resolved| {
+                let mut out = Vec::new();
+                write(&request, resolved, transport, 1, &mut out);
+                out
+            });
+            assert_eq!((is_truncated(&one), one), (is_udp, other));
+        }
+    }
+}
+
 /// What must hold of every answer to any bytes at all.
 fn hold(zone: &Zone, bytes: &[u8], transport: Transport) -> Result<(), TestCaseError> {
     let mut out = vec![0xff; 3];

@@ -80,7 +80,8 @@ impl Plugin for Kubernetes {
             }
         }
         let name = question.name();
-        let resolved = match answer::resolve_found(&self.zone, name, qtype, found) {
+        let room = question.asked.limit(question.peer.transport, question.payload);
+        let resolved = match answer::resolve_found(&self.zone, name, qtype, found, room) {
             Resolution::Outside => return Quickly::Pass,
             Resolution::NotReady(resolved) => resolved,
             Resolution::Resolved(resolved) if resolved.leaves.is_some() => return Quickly::Slow,
