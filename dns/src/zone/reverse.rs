@@ -4,6 +4,7 @@
 //! joined from what each Service says, and edited in place under its own entry: a reader has the old set or the new one.
 
 use std::{
+    cmp::Ordering,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
@@ -17,7 +18,7 @@ use indexmap::IndexMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::service::ServiceNames;
+use super::service::{Pointed, ServiceNames};
 use crate::folded::Folded;
 
 type Hasher = foldhash::fast::RandomState;
@@ -76,29 +77,25 @@ impl Reverse {
 
     /// Replaces what one Service says. Touches only addresses about which it says something else than before.
     pub(super) fn replace(&self, service: &Arc<Key>, old: Option<&ServiceNames>, new: Option<&ServiceNames>) {
-        let mut said: IndexMap<IpAddr, (Labels<'_>, Labels<'_>), Hasher> = IndexMap::default();
-        for (ip, label) in old.into_iter().flat_map(ServiceNames::pointers) {
-            said.entry(ip).or_default().0.push(label);
-        }
-        for (ip, label) in new.into_iter().flat_map(ServiceNames::pointers) {
-            said.entry(ip).or_default().1.push(label);
-        }
-        for (ip, (before, now)) in said {
-            if before != now {
-                self.edit(ip, service, &now);
-            }
+        let mut changed: IndexMap<IpAddr, Changed<'_>, Hasher> = IndexMap::default();
+        differences(old, new, |ip, label, is_new| {
+            let changed = changed.entry(ip).or_default();
+            if is_new { &mut changed.said } else { &mut changed.unsaid }.push(label);
+        });
+        for (ip, changed) in changed {
+            self.edit(ip, service, &changed);
         }
     }
 
-    fn edit(&self, ip: IpAddr, service: &Arc<Key>, labels: &[Option<&str>]) {
-        if !labels.is_empty() {
+    fn edit(&self, ip: IpAddr, service: &Arc<Key>, changed: &Changed<'_>) {
+        if !changed.said.is_empty() {
             self.present.write().insert(ip);
         }
         let mut entry = self.pointers.entry(ip).or_default();
-        entry.retain(|pointer| pointer.service != *service);
-        entry.extend(
-            labels.iter().map(|label| Pointer { host: label.map(Text::new), service: Arc::clone(service) }),
-        );
+        entry.retain(|pointer| pointer.service != *service || !changed.unsaid.contains(&pointer.host()));
+        let pointer =
+            |label: &Option<&str>| Pointer { host: label.map(Text::new), service: Arc::clone(service) };
+        entry.extend(changed.said.iter().map(pointer));
         entry.sort_unstable();
         let empty = entry.is_empty();
         entry.shrink_to_fit();
@@ -116,7 +113,45 @@ impl Reverse {
     }
 }
 
-type Labels<'a> = SmallVec<[Option<&'a str>; 2]>;
+type Label<'a> = Option<&'a str>;
+
+/// What a Service says of an address no longer, and what it says now.
+#[derive(Default)]
+struct Changed<'a> {
+    unsaid: SmallVec<[Label<'a>; 2]>,
+    said: SmallVec<[Label<'a>; 2]>,
+}
+
+/// Tells of each address and label that only one of both has, and whether it is the new one. Both are in the order of their
+/// labels, so they are walked through together; nearly always nearly all is equal.
+fn differences<'a>(
+    old: Option<&'a ServiceNames>,
+    new: Option<&'a ServiceNames>,
+    mut tell: impl FnMut(IpAddr, Label<'a>, bool),
+) {
+    let mut old = old.into_iter().flat_map(ServiceNames::pointed).peekable();
+    let mut new = new.into_iter().flat_map(ServiceNames::pointed).peekable();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some(old), Some(new)) => old.label.cmp(&new.label),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return,
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let now = if order.is_ge() { new.next() } else { None };
+        if before == now {
+            continue;
+        }
+        let mut only = |one: Option<Pointed<'a>>, other: Option<Pointed<'a>>, is_new| {
+            let Some(one) = one else { return };
+            let ips = one.ips().filter(|ip| !other.is_some_and(|other| other.has(*ip)));
+            ips.for_each(|ip| tell(ip, one.label, is_new));
+        };
+        only(before, now, false);
+        only(now, before, true);
+    }
+}
 
 /// What a name below `in-addr.arpa` or `ip6.arpa` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -119,7 +119,8 @@ impl ServiceNames {
             None => {}
         }
         names.hosts = endpoints.hosts;
-        (names.kind != Kind::Hidden || names.pointers().next().is_some()).then_some(names)
+        (names.kind != Kind::Hidden || names.pointed().any(|pointed| pointed.ips().next().is_some()))
+            .then_some(names)
     }
 
     /// The endpoint of this label.
@@ -127,16 +128,39 @@ impl ServiceNames {
         self.hosts.find(label)
     }
 
-    /// The addresses that have PTR records because of this Service: its own (no label), and its endpoints'.
-    pub(super) fn pointers(&self) -> impl Iterator<Item = (IpAddr, Option<&str>)> + '_ {
+    /// The addresses that have PTR records because of this Service, by the label to which they lead: its own (no label)
+    /// come first, then its endpoints', in the order of the labels.
+    pub(super) fn pointed(&self) -> impl Iterator<Item = Pointed<'_>> {
         // A headless Service's own name has its endpoints' addresses, which point to the endpoints.
         let own = (self.kind != Kind::Headless).then_some(&self.own);
-        let own = own.into_iter().flat_map(|own| ips(own.v4(), own.v6()).map(|ip| (ip, None)));
-        let hosts = self
-            .hosts
-            .iter()
-            .flat_map(|host| ips(host.v4(), host.v6()).map(move |ip| (ip, Some(host.label()))));
+        let own = own.into_iter().map(|own| Pointed { label: None, v4: own.v4(), v6: own.v6() });
+        let hosts =
+            self.hosts.iter().map(|host| Pointed { label: Some(host.label()), v4: host.v4(), v6: host.v6() });
         own.chain(hosts)
+    }
+}
+
+/// Addresses that lead to one label, sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pointed<'a> {
+    /// An endpoint's; `None` for the Service's own name.
+    pub(super) label: Option<&'a str>,
+    pub(super) v4: &'a [Ipv4Addr],
+    pub(super) v6: &'a [Ipv6Addr],
+}
+
+impl Pointed<'_> {
+    /// All of them.
+    pub(super) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        ips(self.v4, self.v6)
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn has(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => self.v4.binary_search(&ip).is_ok(),
+            IpAddr::V6(ip) => self.v6.binary_search(&ip).is_ok(),
+        }
     }
 }
 
