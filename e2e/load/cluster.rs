@@ -123,15 +123,20 @@ impl Cluster {
         service
     }
 
-    /// The EndpointSlice of a headless Service. In every `turn` but 0 one of its endpoints, each time another, is not ready.
+    /// The name of the EndpointSlice of a headless Service.
+    pub fn slice_name(&self, service: usize) -> String {
+        format!("db-{service}-x1")
+    }
+
+    /// The EndpointSlice of a headless Service. In turn 0 each endpoint has its own address, in turn 1 that of the next, and
+    /// so on: all names have as many records as before, and others.
     pub fn slice(&self, service: usize, turn: usize) -> Value {
-        let away = turn.checked_sub(1).map(|turn| turn % self.endpoints.max(1));
         let endpoints: Vec<Value> = (0..self.endpoints)
             .map(|number| {
                 json!({
-                    "addresses": [self.endpoint_address(service, number)],
+                    "addresses": [self.endpoint_address(service, (number + turn) % self.endpoints)],
                     "hostname": format!("db-{service}-{number}"),
-                    "conditions": {"ready": away != Some(number), "serving": true, "terminating": false},
+                    "conditions": {"ready": true, "serving": true, "terminating": false},
                     "nodeName": format!("node-{}", number % 7),
                     "targetRef": {"kind": "Pod", "namespace": self.namespace(service), "name": format!("db-{service}-{number}")},
                 })
@@ -139,7 +144,7 @@ impl Cluster {
             .collect();
         json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"namespace": self.namespace(service), "name": format!("db-{service}-x1"),
+            "metadata": {"namespace": self.namespace(service), "name": self.slice_name(service),
                 "labels": {"kubernetes.io/service-name": format!("db-{service}"),
                     "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
             "addressType": "IPv4",
@@ -256,14 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_one_endpoint_away() {
+    fn a_turn_gives_endpoints_the_address_of_the_next() {
         let cluster = Cluster::default();
-        let away = |turn| -> Vec<usize> {
+        let addresses = |turn| -> Vec<String> {
             let slice = cluster.slice(5, turn);
             let endpoints = slice["endpoints"].as_array().unwrap().clone();
-            (0..endpoints.len()).filter(|at| endpoints[*at]["conditions"]["ready"] == false).collect()
+            endpoints.iter().map(|endpoint| endpoint["addresses"][0].as_str().unwrap().to_owned()).collect()
         };
-        assert!(away(0).is_empty());
-        assert_eq!((away(1), away(2), away(21)), (vec![0], vec![1], vec![0]));
+        let own = addresses(0);
+        assert_eq!(own[7], cluster.endpoint_address(5, 7).to_string());
+        assert_eq!(addresses(1)[..19], own[1..]);
+        assert_eq!(addresses(1)[19], own[0]);
+        assert_eq!(addresses(20), own);
     }
 }

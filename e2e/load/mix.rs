@@ -106,6 +106,25 @@ impl FromStr for Mix {
     }
 }
 
+impl fmt::Display for Edns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Without => "without",
+            Self::With => "with",
+            Self::Some => "some",
+        })
+    }
+}
+
+impl FromStr for Edns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Without, Self::With, Self::Some].into_iter().find(|edns| edns.to_string() == text);
+        known.ok_or_else(|| "`without`, `with` or `some`".to_owned())
+    }
+}
+
 /// Draws questions, from a seed that is always the same.
 struct Draw<'a> {
     cluster: &'a Cluster,

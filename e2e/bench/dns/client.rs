@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use callsign_e2e::load::{outcome::Outcome, question::Question};
 use callsign_mmsg::{Batch, Exchange};
 use hdrhistogram::Histogram;
@@ -27,6 +27,8 @@ const DEPTH: usize = 8;
 const WIDTH: usize = 4096;
 /// Larger than any answer to [`Question`]'s size.
 const ANSWER: usize = 4096;
+/// How long a server is asked before a round counts.
+pub(crate) const WARM: Duration = Duration::from_millis(300);
 /// A question without an answer for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often is looked for these.
@@ -88,6 +90,17 @@ struct Pending {
     /// Which question, if one is under way.
     question: Option<u32>,
     since: Instant,
+}
+
+impl Run {
+    /// # Errors
+    /// When an answer was not as expected.
+    pub(crate) fn is_right(&self) -> Result<()> {
+        match &self.first_wrong {
+            None => Ok(()),
+            Some(first) => bail!("{} of {} answers are wrong, first {first}", self.wrong, self.answered),
+        }
+    }
 }
 
 impl Client {

@@ -49,6 +49,7 @@ pub(crate) struct Server {
 }
 
 /// What servers are started with.
+#[derive(Clone)]
 pub(crate) struct Start<'a> {
     /// For their files.
     pub(crate) folder: &'a Path,
@@ -90,6 +91,11 @@ impl Kind {
 }
 
 impl Start<'_> {
+    /// The same on other cores.
+    pub(crate) fn on(&self, cores: &[usize]) -> Self {
+        Self { cores: cores.to_vec(), ..self.clone() }
+    }
+
     /// Starts a server and waits until it knows the cluster.
     ///
     /// # Errors
