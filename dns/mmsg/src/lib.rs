@@ -29,7 +29,18 @@ pub struct Batch {
     /// How many of the slots hold a datagram.
     filled: usize,
     headers: Box<[libc::mmsghdr]>,
+    /// How many slots are offered to the kernel at once: about as many as were wanted lately, for each costs a little.
+    offered: usize,
     batched: bool,
+}
+
+/// What to do where there is no datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Wait for one, and take what is there with it. The socket must be a blocking one.
+    ForOne,
+    /// Say so.
+    No,
 }
 
 /// One datagram and the reply to it.
@@ -72,6 +83,9 @@ pub struct Exchange<'a> {
 // anew before each.
 unsafe impl Send for Batch {}
 
+/// The fewest slots that are offered.
+const FEW: usize = 4;
+
 /// How long a full socket may keep a batch from being sent, milliseconds.
 const PATIENCE: libc::c_int = 20;
 
@@ -83,6 +97,7 @@ impl Batch {
             slots: (0..slots).map(|_| Slot::new(request.max(1))).collect(),
             filled: 0,
             headers: (0..slots).map(|_| header()).collect(),
+            offered: slots.min(FEW),
             batched: true,
         }
     }
@@ -94,17 +109,20 @@ impl Batch {
 
     /// Receives what is there, and forgets what was there before; how many datagrams.
     ///
+    /// A socket that is shut down while somebody waits for it ends the wait with what is no datagram: there is no
+    /// [`Self::exchange`] for it.
+    ///
     /// # Errors
-    /// `WouldBlock` when there is none; else what the system says.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    /// `WouldBlock` when there is none and none is waited for; else what the system says.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, wait: Wait) -> io::Result<usize> {
         self.filled = 0;
         let fd = socket.as_raw_fd();
         let received = loop {
-            let wanted = if self.batched { self.slots.len() } else { 1 };
+            let wanted = if self.batched { self.offered } else { 1 };
             for (slot, header) in self.slots.iter_mut().zip(self.headers.iter_mut()).take(wanted) {
                 slot.offer(header);
             }
-            match self.call(fd, wanted, receive_many, receive_one) {
+            match self.call(fd, wanted, wait) {
                 Err(error) if self.batched && is_forbidden(&error) => self.batched = false,
                 received => break received?,
             }
@@ -113,6 +131,10 @@ impl Batch {
             slot.take(header);
         }
         self.filled = received;
+        self.offered = match received {
+            all if all >= self.offered => (self.offered * 2).min(self.slots.len()),
+            some => some.max(FEW).min(self.slots.len()),
+        };
         Ok(received)
     }
 
@@ -161,18 +183,12 @@ impl Batch {
         self.slots.iter_mut().take(self.filled).for_each(|slot| slot.reply.clear());
     }
 
-    fn call(
-        &mut self,
-        fd: RawFd,
-        wanted: usize,
-        many: fn(RawFd, &mut [libc::mmsghdr]) -> io::Result<usize>,
-        one: fn(RawFd, &mut libc::mmsghdr) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    fn call(&mut self, fd: RawFd, wanted: usize, wait: Wait) -> io::Result<usize> {
         loop {
             let headers = self.headers.get_mut(..wanted).unwrap_or_default();
             let called = match (self.batched, headers) {
-                (false, [header, ..]) => one(fd, header),
-                (_, headers) => many(fd, headers),
+                (false, [header, ..]) => receive_one(fd, header, wait),
+                (_, headers) => receive_many(fd, headers, wait),
             };
             match called {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -259,17 +275,18 @@ fn header() -> libc::mmsghdr {
     unsafe { mem::zeroed() }
 }
 
-fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr], wait: Wait) -> io::Result<usize> {
     let count = headers.len() as libc::c_uint;
+    let flags = if wait == Wait::No { libc::MSG_DONTWAIT } else { libc::MSG_WAITFORONE };
     // SAFETY: each header was filled by `Slot::offer` of a slot that outlives the call and that nobody else has.
-    let received =
-        unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, ptr::null_mut()) };
+    let received = unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, flags as _, ptr::null_mut()) };
     counted(received as isize)
 }
 
-fn receive_one(fd: RawFd, header: &mut libc::mmsghdr) -> io::Result<usize> {
+fn receive_one(fd: RawFd, header: &mut libc::mmsghdr, wait: Wait) -> io::Result<usize> {
+    let flags = if wait == Wait::No { libc::MSG_DONTWAIT } else { 0 };
     // SAFETY: as in `receive_many`.
-    let length = unsafe { libc::recvmsg(fd, &raw mut header.msg_hdr, libc::MSG_DONTWAIT) };
+    let length = unsafe { libc::recvmsg(fd, &raw mut header.msg_hdr, flags) };
     header.msg_len = counted(length)? as libc::c_uint;
     Ok(1)
 }

@@ -8,7 +8,6 @@ use super::*;
 
 fn pair() -> (UdpSocket, UdpSocket) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    server.set_nonblocking(true).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.connect(server.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -28,7 +27,7 @@ fn echo(batch: &mut Batch, count: usize) {
 
 fn all_come_back(mut batch: Batch) {
     let (server, client) = pair();
-    assert_eq!(batch.receive(server.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(batch.receive(server.as_fd(), Wait::No).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     let mut answered = 0;
     for round in 0..5_u8 {
         for number in 0..20_u8 {
@@ -38,7 +37,7 @@ fn all_come_back(mut batch: Batch) {
         client.send(b"").unwrap();
         let mut got = 0;
         while got < 22 {
-            let count = batch.receive(server.as_fd()).unwrap();
+            let count = batch.receive(server.as_fd(), Wait::ForOne).unwrap();
             assert!(count > 0 && batch.exchange(count).is_none());
             let Exchange { from, asked, .. } = batch.exchange(0).unwrap();
             assert_eq!((from, asked), (client.local_addr().unwrap(), None));
@@ -75,7 +74,7 @@ fn what_is_too_long_is_cut() {
     let (server, client) = pair();
     let mut batch = Batch::new(4, 10);
     client.send(&[7; 100]).unwrap();
-    assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+    assert_eq!(batch.receive(server.as_fd(), Wait::ForOne).unwrap(), 1);
     assert_eq!(batch.exchange(0).unwrap().request, [7; 10]);
 }
 
@@ -88,7 +87,7 @@ fn one_that_cannot_be_sent_does_not_keep_the_others() {
     }
     let mut count = 0;
     while count < 3 {
-        count = batch.receive(server.as_fd()).unwrap();
+        count = batch.receive(server.as_fd(), Wait::ForOne).unwrap();
     }
     for at in 0..3 {
         // More than a datagram can be.
@@ -112,5 +111,26 @@ fn one_datagram_goes_out_by_itself() {
         let mut buffer = [0; 16];
         let length = client.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"hello");
+    }
+}
+
+#[test]
+fn a_socket_that_is_shut_down_ends_the_wait() {
+    for batched in [true, false] {
+        let (server, client) = pair();
+        let mut batch = Batch::new(4, 64);
+        batch.batched = batched;
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let count = batch.receive(server.as_fd(), Wait::ForOne).unwrap();
+                (0..count).all(|at| batch.exchange(at).is_none())
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            server.connect(client.local_addr().unwrap()).unwrap();
+            // SAFETY: an open socket.
+            unsafe { libc::shutdown(server.as_raw_fd(), libc::SHUT_RD) };
+            assert!(waiting.join().unwrap());
+        });
+        assert_eq!(batch.receive(server.as_fd(), Wait::No).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -2,41 +2,34 @@
 //!
 //! ```text
 //!   socket ──▶ batch of requests ──▶ Handler, one after another ──▶ batch of replies ──▶ socket
-//!     ▲                                  └ Later: a task of the runtime, which sends by itself
-//!     └ poll, when there is nothing more
+//!                                        └ Later: a task of the runtime, which sends by itself
 //! ```
 //!
 //! The sockets of an address share its port (SO_REUSEPORT); the kernel sends each client to one of them. A thread takes what
-//! has arrived with one call, and sends the replies with another: under load a question costs a fraction of a call, and a
-//! lone one is answered at once. A socket on a wildcard address learns from the packet info (IP_PKTINFO, RFC 3542) which
+//! has arrived with one call, which waits where there is nothing, and sends the replies with another: under load a question
+//! costs a fraction of a call, and a lone one costs two and is answered at once. A socket on a wildcard address learns from the packet info (IP_PKTINFO, RFC 3542) which
 //! address was asked and answers from it: a client takes no answer from another address.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use callsign_mmsg::{Asked, Batch, Exchange};
+use callsign_mmsg::{Asked, Batch, Exchange, Wait};
 use futures::FutureExt;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        eventfd::{EfdFlags, EventFd},
-        socket::{setsockopt, sockopt},
-    },
-};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{Handled, Handler, Later, Peer, Replies, handle};
+use super::{Handled, Handler, Later, Peer, Replies, handle_at, metrics::Place};
 use crate::answer::Transport;
 
 /// A UDP socket that answers from the address that was asked.
@@ -49,13 +42,9 @@ pub(super) struct Socket {
 
 /// A thread that answers. Dropping it ends the thread after the batch that it is at.
 #[derive(Debug)]
-pub(super) struct Serving(Arc<Stop>);
-
-/// Tells a thread to end, also one that waits.
-#[derive(Debug)]
-struct Stop {
-    told: AtomicBool,
-    event: EventFd,
+pub(super) struct Serving {
+    socket: Arc<Socket>,
+    told: Arc<AtomicBool>,
 }
 
 /// What a thread works with.
@@ -65,7 +54,8 @@ struct Worker<H> {
     number: usize,
     /// Answers that are waited for.
     tasks: TaskTracker,
-    stop: Arc<Stop>,
+    /// To end.
+    told: Arc<AtomicBool>,
 }
 
 /// The room for waiting datagrams that is asked of the kernel, which may give less.
@@ -103,7 +93,6 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -118,25 +107,24 @@ pub(super) fn serve<H: Handler>(
     number: usize,
     tasks: TaskTracker,
 ) -> io::Result<Serving> {
-    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-    let stop = Arc::new(Stop { told: AtomicBool::new(false), event });
+    let (socket, told) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
     let runtime = Handle::current();
     // Whoever waits for the tasks waits for the thread too.
     let token = tasks.token();
-    let worker = Worker { socket: Arc::new(socket), handler, number, tasks, stop: Arc::clone(&stop) };
+    let worker = Worker { socket: Arc::clone(&socket), handler, number, tasks, told: Arc::clone(&told) };
     thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
         let _inside = runtime.enter();
+        let _place = Place::take();
         worker.run();
         drop(token);
     })?;
-    Ok(Serving(stop))
+    Ok(Serving { socket, told })
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.told.store(true, Ordering::Release);
-        // It can only fail when it has been written to before.
-        let _ = self.0.event.write(1);
+        self.told.store(true, Ordering::Release);
+        self.socket.leave();
     }
 }
 
@@ -144,18 +132,15 @@ impl<H: Handler> Worker<H> {
     fn run(&self) {
         let mut batch = Batch::new(BATCH, REQUEST);
         let mut batched = true;
-        let (mut left, mut leaving, mut lingered) = (LAST, false, false);
+        let (mut left, mut lingered) = (LAST, false);
         while left > 0 {
-            let told = self.stop.told.load(Ordering::Acquire);
-            if told && !leaving {
-                self.socket.leave();
-                leaving = true;
-            }
-            match batch.receive(self.socket.fd()) {
+            let told = self.told.load(Ordering::Acquire);
+            match batch.receive(self.socket.fd(), if told { Wait::No } else { Wait::ForOne }) {
                 Ok(count) => {
                     // What was there already is answered before the socket goes.
                     left = if told { left.saturating_sub(count) } else { left };
-                    (0..count).for_each(|at| self.answer(&mut batch, at));
+                    let came = Instant::now();
+                    (0..count).for_each(|at| self.answer(&mut batch, at, came));
                     batch.send(self.socket.fd());
                 }
                 Err(error) if told && !lingered && error.kind() == io::ErrorKind::WouldBlock => {
@@ -163,7 +148,6 @@ impl<H: Handler> Worker<H> {
                     thread::sleep(LINGERING);
                 }
                 Err(_) if told => return,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
                 Err(error) => {
                     tracing::warn!(%error, "receiving over UDP failed");
                     thread::sleep(PAUSE);
@@ -179,26 +163,12 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Waits for a datagram, or the end.
-    fn wait(&self) {
-        let mut both = [
-            PollFd::new(self.socket.fd(), PollFlags::POLLIN),
-            PollFd::new(self.stop.event.as_fd(), PollFlags::POLLIN),
-        ];
-        if let Err(error) = poll(&mut both, PollTimeout::NONE)
-            && error != nix::errno::Errno::EINTR
-        {
-            tracing::warn!(%error, "waiting over UDP failed");
-            thread::sleep(PAUSE);
-        }
-    }
-
-    fn answer(&self, batch: &mut Batch, at: usize) {
+    fn answer(&self, batch: &mut Batch, at: usize, came: Instant) {
         let Some(Exchange { request, from: address, asked, reply: out }) = batch.exchange(at) else { return };
         let own = self.socket.address;
         let local = asked.map_or(own, |asked| SocketAddr::new(asked.address, own.port()));
         let from = Peer { address, local, transport: Transport::Udp, worker: self.number };
-        match handle(&*self.handler, request, from, out) {
+        match handle_at(&*self.handler, request, from, came, out) {
             Handled::Reply => {}
             Handled::Silent => out.clear(),
             Handled::Later(mut later) => {
@@ -251,6 +221,8 @@ impl Socket {
         };
         // It is the last thing the socket does; where it fails, a few datagrams are lost.
         let _ = self.socket.connect(SocketAddr::new(ip, NOBODY));
+        // Whoever waits for it waits no more.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -1,11 +1,12 @@
 //! Counters of what was asked and answered, under the names and labels of CoreDNS.
 //!
-//! They are arrays of atomics, one set for each receiving task, and become metrics when somebody scrapes them: counting a
-//! question is a handful of additions to memory that no other core writes. A set is made when the first question is counted
+//! They are arrays of atomics, one set for each answering thread, and become metrics when somebody scrapes them: counting a
+//! question is a handful of additions to memory that no other core writes ([`place`]). A set is made when the first question is counted
 //! in it: an address range as a block's key is hundreds of zones, most of which are never asked for.
 
 mod encode;
 mod labels;
+mod place;
 mod tcp;
 
 use std::{
@@ -22,8 +23,12 @@ use hickory_proto::{op::ResponseCode, rr::RecordType};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
-use self::labels::{DURATIONS, RCODES, SIZES, STATUSES, TYPES, duration_bucket, size_bucket, type_index};
+pub(super) use self::place::Place;
 pub(super) use self::tcp::TcpMetrics;
+use self::{
+    labels::{DURATIONS, RCODES, SIZES, STATUSES, TYPES, duration_bucket, size_bucket, type_index},
+    place::{Counting, SHARDS},
+};
 use super::Peer;
 use crate::{
     answer::{Asked, Request, Transport},
@@ -89,13 +94,10 @@ impl Seen {
     }
 }
 
-/// Enough that tasks seldom share one.
-const SHARDS: usize = 16;
-
 /// The most plugins whose answers are told apart under one zone.
 const PLUGINS: usize = 32;
 
-/// The counters of one task, away from those of others.
+/// The counters of one thread, away from those of others.
 #[repr(align(128))]
 struct Shard {
     requests: [[[AtomicU64; TYPES.len()]; 2]; 2],
@@ -179,24 +181,27 @@ impl Tallies {
 impl Metrics {
     /// Counts a request and its answer: whose it is, its code, and its length in bytes.
     pub(super) fn answered(&self, seen: &Seen, plugin: &'static str, rcode: ResponseCode, length: usize) {
-        let Some(shard) = self.shards.get(seen.from.worker % SHARDS) else { return };
+        let counting = Counting::here();
+        let Some(shard) = self.shards.get(counting.shard) else { return };
         let shard = shard.get_or_init(|| Box::new(Shard::new()));
         let protocol = usize::from(seen.from.transport == Transport::Tcp);
         let family = usize::from(!seen.from.address.ip().to_canonical().is_ipv4());
         let kind = seen.qtype.map_or(0, type_index);
         let requests = shard.requests.get(protocol).and_then(|r| r.get(family)).and_then(|r| r.get(kind));
-        requests.map(add_one);
-        shard.response(plugin, rcode);
+        if let Some(requests) = requests {
+            counting.add_one(requests);
+        }
+        shard.response(counting, plugin, rcode);
         if seen.dnssec_ok {
-            add_one(&shard.dnssec_ok);
+            counting.add_one(&shard.dnssec_ok);
         }
         let elapsed = u64::try_from(seen.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        shard.duration.add(duration_bucket(elapsed), elapsed);
+        shard.duration.add(counting, duration_bucket(elapsed), elapsed);
         if let Some(sizes) = shard.request_size.get(protocol) {
-            sizes.add(size_bucket(seen.size), seen.size as u64);
+            sizes.add(counting, size_bucket(seen.size), seen.size as u64);
         }
         if let Some(sizes) = shard.response_size.get(protocol) {
-            sizes.add(size_bucket(length), length as u64);
+            sizes.add(counting, size_bucket(length), length as u64);
         }
     }
 }
@@ -215,12 +220,14 @@ impl Shard {
 
     /// Plugins take places in the order of their first answers, so that the busiest is found at once, by the address of
     /// its name. A name at two addresses has two places; they are added up when they are shown.
-    fn response(&self, plugin: &'static str, rcode: ResponseCode) {
+    fn response(&self, counting: Counting, plugin: &'static str, rcode: ResponseCode) {
         let at = usize::from(u16::from(rcode));
         for place in &self.responses {
             let responses = place.get_or_init(|| Box::new(Responses { plugin, rcodes: zeros() }));
             if std::ptr::eq(responses.plugin, plugin) {
-                responses.rcodes.get(at).map(add_one);
+                if let Some(rcode) = responses.rcodes.get(at) {
+                    counting.add_one(rcode);
+                }
                 return;
             }
         }
@@ -246,9 +253,11 @@ impl<const BUCKETS: usize> Histogram<BUCKETS> {
         Self { buckets: zeros(), sum: AtomicU64::new(0) }
     }
 
-    fn add(&self, bucket: usize, value: u64) {
-        self.buckets.get(bucket).map(add_one);
-        self.sum.fetch_add(value, Ordering::Relaxed);
+    fn add(&self, counting: Counting, bucket: usize, value: u64) {
+        if let Some(bucket) = self.buckets.get(bucket) {
+            counting.add_one(bucket);
+        }
+        counting.add(&self.sum, value);
     }
 }
 
