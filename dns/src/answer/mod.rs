@@ -111,7 +111,8 @@ pub fn answer(zone: &Zone, bytes: &[u8], transport: Transport, rotation: u32, ou
         return refused(&request, ResponseCode::Refused, transport, out);
     }
     let (name, qtype) = (&request.question.name, request.question.qtype);
-    match resolve_found(zone, name, qtype, zone.find(name), request.limit(transport)) {
+    let room = request.limit(transport);
+    match zone.look(name, |found| resolve_found(zone, name, qtype, &found, room)) {
         Resolution::Outside => Outcome::Elsewhere(request),
         Resolution::NotReady(resolved) => {
             write(&request, &resolved, transport, rotation, out);

@@ -51,7 +51,7 @@ const LONGEST: usize = 255;
 
 impl<'a> Plain<'a> {
     /// What is plain about what was found; `None` where it is not.
-    pub fn of(found: &'a Found, qtype: RecordType) -> Option<Self> {
+    pub fn of(found: &'a Found<'_>, qtype: RecordType) -> Option<Self> {
         const NODATA: Plain<'static> = Plain::Nothing(ResponseCode::NoError);
         let Found::In { place, .. } = found else { return None };
         match place {
@@ -109,7 +109,7 @@ impl<'a> Plain<'a> {
         self,
         question: &Quick<'_>,
         zone: &Zone,
-        found: &Found,
+        found: &Found<'_>,
         out: &mut Vec<u8>,
     ) -> Option<ResponseCode> {
         out.clear();
@@ -459,9 +459,10 @@ mod tests {
                     bounds,
                     payload: UDP_PAYLOAD,
                 };
-                let found = zone.find_folded(&asked.name);
                 let mut plain = Vec::new();
-                let written = Plain::of(&found, qtype).and_then(|it| it.write(&quick, zone, &found, &mut plain));
+                let written = zone.look_folded(&asked.name, |found| {
+                    Plain::of(&found, qtype)?.write(&quick, zone, &found, &mut plain)
+                });
                 let Some(rcode) = written else { return Ok(()) };
                 let Resolution::Resolved(resolved) = resolve(zone, &asked.asked().name, qtype) else {
                     panic!("{name} is plain and not resolved");

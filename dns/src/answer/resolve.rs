@@ -54,13 +54,19 @@ const VERSION: &[u8] = b"1.1.0";
 
 /// Resolves a question of class IN.
 pub fn resolve(zone: &Zone, name: &Name, qtype: RecordType) -> Resolution {
-    resolve_found(zone, name, qtype, zone.find(name), usize::MAX)
+    zone.look(name, |found| resolve_found(zone, name, qtype, &found, usize::MAX))
 }
 
 /// Resolves a question of class IN whose name has been looked for, to be answered in at most `room` bytes: of records that
 /// are too many for it in any case, only as many are made as do not fit either, so that whoever writes them truncates.
-pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found, room: usize) -> Resolution {
-    let Found::In { zone_labels, .. } = found else { return Resolution::Outside };
+pub fn resolve_found(
+    zone: &Zone,
+    name: &Name,
+    qtype: RecordType,
+    found: &Found<'_>,
+    room: usize,
+) -> Resolution {
+    let Found::In { zone_labels, .. } = *found else { return Resolution::Outside };
     let mut resolved = Resolved { authoritative: true, ..Resolved::bare(ResponseCode::NoError) };
     if !zone.is_synced() {
         resolved.rcode = ResponseCode::ServFail;
@@ -69,34 +75,10 @@ pub fn resolve_found(zone: &Zone, name: &Name, qtype: RecordType, found: Found, 
         return Resolution::NotReady(resolved);
     }
     resolved.in_reverse_gap = matches!(found, Found::In { place: Place::Empty, .. }) && is_reverse(name);
-    let mut next = Some((name.clone(), found));
+    let mut next = resolved.step(zone, name, qtype, found, room);
     // The last step's owner and what is there decide about a negative answer.
-    while let Some((owner, found)) = next.take() {
-        let Found::In { zone_labels, place } = found else {
-            resolved.leaves = Some(owner);
-            break;
-        };
-        let mut step =
-            Step { zone, suffix: owner.trim_to(zone_labels), owner: &owner, resolved: &mut resolved, room };
-        match step.take(&place, qtype) {
-            Taken::Records => {}
-            Taken::Nothing(rcode) => {
-                // An alias whose target has nothing keeps its CNAME, and exists.
-                if step.resolved.answer.is_empty() {
-                    step.resolved.rcode = rcode;
-                }
-                step.add_soa();
-            }
-            Taken::Alias(target) => {
-                let chain = &step.resolved.answer;
-                if chain.iter().any(|set| set.owner == target) || chain.len() >= LONGEST_CHAIN {
-                    step.add_soa();
-                } else {
-                    let found = zone.find(&target);
-                    next = Some((target, found));
-                }
-            }
-        }
+    while let Some(owner) = next.take() {
+        next = zone.look(&owner, |found| resolved.step(zone, &owner, qtype, &found, room));
     }
     Resolution::Resolved(resolved)
 }
@@ -112,6 +94,41 @@ impl Resolved {
             additional: Vec::new(),
             leaves: None,
             in_reverse_gap: false,
+        }
+    }
+
+    /// Takes what is at one name of a chain; the name to go on with.
+    fn step(
+        &mut self,
+        zone: &Zone,
+        owner: &Name,
+        qtype: RecordType,
+        found: &Found<'_>,
+        room: usize,
+    ) -> Option<Name> {
+        let Found::In { zone_labels, place } = found else {
+            self.leaves = Some(owner.clone());
+            return None;
+        };
+        let mut step = Step { zone, suffix: owner.trim_to(*zone_labels), owner, resolved: self, room };
+        match step.take(place, qtype) {
+            Taken::Records => None,
+            Taken::Nothing(rcode) => {
+                // An alias whose target has nothing keeps its CNAME, and exists.
+                if step.resolved.answer.is_empty() {
+                    step.resolved.rcode = rcode;
+                }
+                step.add_soa();
+                None
+            }
+            Taken::Alias(target) => {
+                let chain = &step.resolved.answer;
+                if chain.iter().any(|set| set.owner == target) || chain.len() >= LONGEST_CHAIN {
+                    step.add_soa();
+                    return None;
+                }
+                Some(target)
+            }
         }
     }
 }
@@ -136,7 +153,7 @@ enum Taken {
 const NODATA: Taken = Taken::Nothing(ResponseCode::NoError);
 
 impl Step<'_> {
-    fn take(&mut self, place: &Place, qtype: RecordType) -> Taken {
+    fn take(&mut self, place: &Place<'_>, qtype: RecordType) -> Taken {
         let ttl = self.zone.config().ttl;
         match place {
             Place::Nothing => Taken::Nothing(ResponseCode::NXDomain),

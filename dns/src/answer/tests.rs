@@ -140,7 +140,7 @@ fn what_has_no_room_in_any_case_is_not_made_and_truncates_as_if_it_were() {
             let room = request.limit(transport);
             let name = &request.question.name;
             let Resolution::Resolved(whole) = resolve(&zone, name, RecordType::SRV) else { panic!("{name}") };
-            let found = resolve_found(&zone, name, RecordType::SRV, zone.find(name), room);
+            let found = zone.look(name, |found| resolve_found(&zone, name, RecordType::SRV, &found, room));
             let Resolution::Resolved(bounded) = found else { panic!("{name}") };
             let is_udp = transport == Transport::Udp;
             assert_eq!(bounded == whole, !is_udp);

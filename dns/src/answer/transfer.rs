@@ -63,7 +63,9 @@ impl Listing<'_> {
         // Services that are name servers are listed with the others; these are not.
         let listed = |set: &RrSet| {
             !is_reverse(self.apex)
-                && matches!(self.zone.find(&set.owner), Found::In { place, .. } if place.is_listed())
+                && self
+                    .zone
+                    .look(&set.owner, |found| matches!(found, Found::In { place, .. } if place.is_listed()))
         };
         let glue = resolved.additional.iter().filter(|set| !listed(set));
         self.records.extend(glue.flat_map(to_records));
@@ -100,7 +102,10 @@ impl Listing<'_> {
             let labels = usize::from(self.apex.num_labels());
             // The address may be in a longer zone of ours.
             let ours = self.apex.zone_of(&owner)
-                && matches!(self.zone.find(&owner), Found::In { zone_labels, .. } if zone_labels == labels);
+                && self.zone.look(
+                    &owner,
+                    |found| matches!(found, Found::In { zone_labels, .. } if zone_labels == labels),
+                );
             if ours {
                 self.add(&owner, RecordType::PTR);
             }

@@ -2,7 +2,8 @@
 //!
 //! One comparison per zone, then labels from the right, then one look into one map: `<service>.<namespace>` is found by
 //! the bytes that it has in the name. The case of the question plays no part (RFC 4343); what is there is returned without
-//! its owner name, so that the answer can repeat the question's. Nothing is allocated on the way.
+//! its owner name, so that the answer can repeat the question's. Nothing is allocated on the way, and nothing is written
+//! that other threads read: whoever looks sees what is there where it is, for as long as the look takes.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -29,8 +30,8 @@ pub(super) struct Cut {
 }
 
 /// Where a name is.
-#[derive(Clone, Debug)]
-pub enum Found {
+#[derive(Debug)]
+pub enum Found<'a> {
     /// In none of the zones.
     Outside,
     /// In one of them.
@@ -38,13 +39,13 @@ pub enum Found {
         /// How many labels the zone has: the last ones of the name.
         zone_labels: usize,
         /// What is there.
-        place: Place,
+        place: Place<'a>,
     },
 }
 
 /// What is at a name.
-#[derive(Clone, Debug)]
-pub enum Place {
+#[derive(Debug)]
+pub enum Place<'a> {
     /// Nothing, and nothing below it.
     Nothing,
     /// No record, but names below it (RFC 8020).
@@ -56,22 +57,22 @@ pub enum Place {
     /// `dns-version`
     Version,
     /// A Service's own name.
-    Service(Arc<ServiceNames>),
+    Service(&'a ServiceNames),
     /// A Service's port: an index of [`ServiceNames::ports`].
-    Port(Arc<ServiceNames>, usize),
+    Port(&'a ServiceNames, usize),
     /// Several of a Service's ports: the name leaves port or protocol open.
     Ports(Arc<ServiceNames>, Arc<Node>),
     /// An endpoint: an index of [`ServiceNames::hosts`].
-    Host(Arc<ServiceNames>, usize),
+    Host(&'a ServiceNames, usize),
     /// An endpoint that is a domain name: an index of [`ServiceNames::aliases`].
-    Alias(Arc<ServiceNames>, usize),
+    Alias(&'a ServiceNames, usize),
     /// A pod name, which says its own address.
     Pod(IpAddr),
     /// An address that leads to these names.
     Reverse(Pointers),
 }
 
-impl Place {
+impl Place<'_> {
     /// Whether it is a Service's, a port's or an endpoint's.
     pub(crate) fn is_listed(&self) -> bool {
         matches!(self, Self::Service(_) | Self::Port(..) | Self::Host(..))
@@ -88,41 +89,50 @@ pub(super) fn cuts(zones: &[Name]) -> Vec<Cut> {
 }
 
 impl Zone {
-    /// Finds a name.
-    pub fn find(&self, name: &Name) -> Found {
-        self.find_folded(&Folded::of(name))
+    /// Looks at a name.
+    pub fn look<R>(&self, name: &Name, see: impl FnOnce(Found<'_>) -> R) -> R {
+        self.look_folded(&Folded::of(name), see)
     }
 
-    /// Finds a name that is ready to be compared.
-    pub fn find_folded(&self, name: &Folded) -> Found {
-        let Some(cut) = self.zones.iter().find(|cut| cut.zone.holds(name)) else { return Found::Outside };
-        let zone_labels = cut.zone.labels();
-        let place = if name.labels() == zone_labels {
-            Place::Apex
-        } else if cut.reverse {
-            self.find_reverse(name, zone_labels)
-        } else {
-            self.find_forward(name, zone_labels)
+    /// Looks at a name that is ready to be compared. `see` must not wait: changes of what it sees do.
+    pub fn look_folded<R>(&self, name: &Folded, see: impl FnOnce(Found<'_>) -> R) -> R {
+        let Some(cut) = self.zones.iter().find(|cut| cut.zone.holds(name)) else {
+            return see(Found::Outside);
         };
-        Found::In { zone_labels, place }
-    }
-
-    /// `zone` is how many labels the zone has.
-    fn find_forward(&self, name: &Folded, zone: usize) -> Place {
-        let below = name.labels() - zone;
+        let zone_labels = cut.zone.labels();
+        let found = |place| Found::In { zone_labels, place };
+        if name.labels() == zone_labels {
+            return see(found(Place::Apex));
+        }
+        if cut.reverse {
+            return see(found(self.find_reverse(name, zone_labels)));
+        }
         let mut room = [&[][..]; DEEPEST];
-        let Some(labels) = room.get_mut(..below) else { return Place::Nothing };
-        for (label, text) in labels.iter_mut().zip(name.labels_before(zone)) {
+        let Some(labels) = room.get_mut(..name.labels() - zone_labels) else {
+            return see(found(Place::Nothing));
+        };
+        for (label, text) in labels.iter_mut().zip(name.labels_before(zone_labels)) {
             *label = text;
         }
         match &*labels {
+            [b"svc", namespace, _, rest @ ..] => {
+                let key = name.between(2, zone_labels + 1).and_then(|key| std::str::from_utf8(key).ok());
+                self.services.read(key.unwrap_or_default(), |names| {
+                    let place = names.map(|names| self.find_in_service(names, namespace, rest));
+                    see(Found::In { zone_labels, place: place.unwrap_or(Place::Nothing) })
+                })
+            }
+            labels => see(found(self.find_inner(labels))),
+        }
+    }
+
+    /// Names that are not a Service's. `labels` are those before the zone, the rightmost first.
+    fn find_inner(&self, labels: &[&[u8]]) -> Place<'static> {
+        match labels {
             [b"svc" | b"pod" | b"dns"] => Place::Empty,
             [b"dns-version"] => Place::Version,
             [b"dns", b"ns"] => Place::NameServer,
             [b"svc", namespace] if self.has_namespace(namespace) => Place::Empty,
-            [b"svc", namespace, _, rest @ ..] => {
-                self.find_service(namespace, name.between(2, zone + 1).unwrap_or_default(), rest)
-            }
             [b"pod", namespace] if self.config.pods != Pods::Disabled && self.has_namespace(namespace) => {
                 Place::Empty
             }
@@ -131,11 +141,8 @@ impl Zone {
         }
     }
 
-    /// `key` is `<service>.<namespace>`, as the map has it.
-    fn find_service(&self, namespace: &[u8], key: &[u8], rest: &[&[u8]]) -> Place {
-        let Some(names) = std::str::from_utf8(key).ok().and_then(|key| self.services.get(key)) else {
-            return Place::Nothing;
-        };
+    /// Names of a Service: `rest` are the labels before it.
+    fn find_in_service<'a>(&self, names: &'a ServiceNames, namespace: &[u8], rest: &[&[u8]]) -> Place<'a> {
         if self.config.namespace_labels.is_some() && !self.has_namespace(namespace) {
             return Place::Nothing;
         }
@@ -160,11 +167,11 @@ impl Zone {
                 let port = bare(port);
                 let known = names.ports.iter().find(|known| known.name.as_bytes() == port);
                 known.map_or(Place::Nothing, |known| {
-                    self.find_open(&names, Open { port: &known.name, protocol: None })
+                    self.find_open(names, Open { port: &known.name, protocol: None })
                 })
             }
             (_, [label, b"_"]) => protocol(label).map_or(Place::Nothing, |asked| {
-                self.find_open(&names, Open { port: "", protocol: Some(asked) })
+                self.find_open(names, Open { port: "", protocol: Some(asked) })
             }),
             (_, [label, port]) => {
                 let asked = protocol(label).map(|protocol| (bare(port), protocol));
@@ -181,13 +188,13 @@ impl Zone {
     }
 
     /// Ports of which one of both labels is left open.
-    fn find_open(&self, names: &ServiceNames, open: Open<'_>) -> Place {
+    fn find_open(&self, names: &ServiceNames, open: Open<'_>) -> Place<'static> {
         let view = self.index.view(&names.key);
         let found = view.and_then(|view| self.open.get(&self.config, &view, open));
         found.map_or(Place::Nothing, |(names, node)| Place::Ports(names, node))
     }
 
-    fn find_pod(&self, namespace: &[u8], label: &[u8]) -> Place {
+    fn find_pod(&self, namespace: &[u8], label: &[u8]) -> Place<'static> {
         let exists = |ip: &IpAddr| match self.config.pods {
             Pods::Disabled => false,
             Pods::Insecure => self.has_namespace(namespace),
@@ -201,7 +208,7 @@ impl Zone {
     }
 
     /// `zone` is how many labels the zone has, which may be narrower than its tree.
-    fn find_reverse(&self, name: &Folded, zone: usize) -> Place {
+    fn find_reverse(&self, name: &Folded, zone: usize) -> Place<'static> {
         if name.label(zone) == Some(b"dns") {
             return match (name.labels() - zone, name.label(zone + 1)) {
                 (1, _) => Place::Empty,

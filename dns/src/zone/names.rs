@@ -59,14 +59,15 @@ impl Default for Names {
 impl Names {
     /// The names of a Service: as they were or as they are now, never half of each.
     pub(super) fn get(&self, key: &str) -> Option<Arc<ServiceNames>> {
-        self.read(key, Arc::clone)
+        self.read(key, |names| names.cloned())
     }
 
     /// Reads the names of a Service where they are: nothing is written to that other threads read.
-    pub(super) fn read<R>(&self, key: &str, read: impl FnOnce(&Arc<ServiceNames>) -> R) -> Option<R> {
+    pub(super) fn read<R>(&self, key: &str, read: impl FnOnce(Option<&Arc<ServiceNames>>) -> R) -> R {
         let hash = self.hasher.hash_one(key);
-        let snapshot: Guard<Arc<Snapshot>> = self.place(hash)?.load();
-        snapshot.find(hash, |(known, _)| known == key).map(|(_, names)| read(names))
+        let snapshot: Option<Guard<Arc<Snapshot>>> = self.place(hash).map(ArcSwap::load);
+        let entry = snapshot.as_ref().and_then(|snapshot| snapshot.find(hash, |(known, _)| known == key));
+        read(entry.map(|(_, names)| names))
     }
 
     /// Replaces a Service's names.

@@ -200,11 +200,11 @@ proptest! {
     }
 }
 
-fn find(zone: &Zone, name: &str) -> Place {
-    match zone.find(&Name::from_ascii(name).unwrap()) {
-        Found::In { place, .. } => place,
+fn find<R>(zone: &Zone, name: &str, see: impl FnOnce(Place<'_>) -> R) -> R {
+    zone.look(&Name::from_ascii(name).unwrap(), |found| match found {
+        Found::In { place, .. } => see(place),
         Found::Outside => panic!("{name} is outside"),
-    }
+    })
 }
 
 /// While endpoints come and go, what is there all the time is found all the time.
@@ -221,20 +221,22 @@ fn what_stays_never_disappears() {
                 scope.spawn(|| {
                     let mut seen = 0_u64;
                     while !done.load(Ordering::Relaxed) {
-                        let Place::Service(names) = find(&zone, "heads.ns.svc.cluster.local.") else {
-                            panic!("the Service disappeared");
-                        };
-                        assert!(names.own.v4().iter().any(|ip| IpAddr::V4(*ip) == stays));
-                        // One consistent value: every SRV leads to a host that is there.
-                        for (target, _) in names.own.srv().records() {
-                            let Target::Host(at) = target else { panic!("not a host") };
-                            assert!(names.hosts.get(at as usize).is_some());
-                        }
-                        let Place::Reverse(pointers) = find(&zone, "1.0.0.10.in-addr.arpa.") else {
-                            panic!("the PTR record disappeared");
-                        };
-                        assert!(!pointers.is_empty());
-                        assert!(matches!(find(&zone, "0.0.10.in-addr.arpa."), Place::Empty));
+                        find(&zone, "heads.ns.svc.cluster.local.", |place| {
+                            let Place::Service(names) = place else { panic!("the Service disappeared") };
+                            assert!(names.own.v4().iter().any(|ip| IpAddr::V4(*ip) == stays));
+                            // One consistent value: every SRV leads to a host that is there.
+                            for (target, _) in names.own.srv().records() {
+                                let Target::Host(at) = target else { panic!("not a host") };
+                                assert!(names.hosts.get(at as usize).is_some());
+                            }
+                        });
+                        find(&zone, "1.0.0.10.in-addr.arpa.", |place| {
+                            let Place::Reverse(pointers) = place else {
+                                panic!("the PTR record disappeared")
+                            };
+                            assert!(!pointers.is_empty());
+                        });
+                        assert!(find(&zone, "0.0.10.in-addr.arpa.", |place| matches!(place, Place::Empty)));
                         seen += 1;
                     }
                     seen
@@ -271,8 +273,8 @@ fn a_change_touches_only_its_own_names() {
     zone.apply(&changes);
     let after = zone.services.get("\u{3}big\u{2}ns").unwrap();
     assert!(Arc::ptr_eq(&before, &after));
-    assert!(matches!(find(&zone, "10-0-0-77.heads.ns.svc.cluster.local."), Place::Host(..)));
-    assert!(matches!(find(&zone, "10-0-0-2.heads.ns.svc.cluster.local."), Place::Nothing));
+    assert!(find(&zone, "10-0-0-77.heads.ns.svc.cluster.local.", |place| matches!(place, Place::Host(..))));
+    assert!(find(&zone, "10-0-0-2.heads.ns.svc.cluster.local.", |place| matches!(place, Place::Nothing)));
 }
 
 #[test]
@@ -280,9 +282,11 @@ fn the_longest_zone_wins_and_outside_is_outside() {
     let mut config = testing::zone_config();
     config.zones = ZoneConfig::zones(["local", "cluster.local", "10.0.0.0/24"]).unwrap().zones;
     let zone = Zone::new(config, testing::index());
-    let labels = |name: &str| match zone.find(&Name::from_ascii(name).unwrap()) {
-        Found::In { zone_labels, .. } => Some(zone_labels),
-        Found::Outside => None,
+    let labels = |name: &str| {
+        zone.look(&Name::from_ascii(name).unwrap(), |found| match found {
+            Found::In { zone_labels, .. } => Some(zone_labels),
+            Found::Outside => None,
+        })
     };
     assert_eq!(labels("vip.ns.svc.CLUSTER.local."), Some(2));
     assert_eq!(labels("vip.ns.svc.local."), Some(1));
@@ -299,7 +303,9 @@ fn a_namespace_exists_while_it_or_a_service_of_it_does() {
     let feed = index.subscribe(zone.interest());
     let exists = || {
         zone.apply(&feed.take(usize::MAX));
-        ["empty", "ns"].map(|name| matches!(find(&zone, &format!("{name}.svc.cluster.local.")), Place::Empty))
+        ["empty", "ns"].map(|name| {
+            find(&zone, &format!("{name}.svc.cluster.local."), |place| matches!(place, Place::Empty))
+        })
     };
     assert_eq!(exists(), [true, true]);
     index.delete::<Namespace>(&Key::cluster("empty"));
@@ -317,12 +323,12 @@ fn verified_pods_are_found_by_their_first_address_in_their_namespace() {
     let config = ZoneConfig { pods: Pods::Verified, ..testing::zone_config() };
     let zone = Zone::new(config, Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
-    assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Pod(_)));
-    assert!(matches!(find(&zone, "10-0-0-1.empty.pod.cluster.local."), Place::Nothing));
-    assert!(matches!(find(&zone, "10-9-9-9.ns.pod.cluster.local."), Place::Nothing));
+    assert!(find(&zone, "10-0-0-1.ns.pod.cluster.local.", |place| matches!(place, Place::Pod(_))));
+    assert!(find(&zone, "10-0-0-1.empty.pod.cluster.local.", |place| matches!(place, Place::Nothing)));
+    assert!(find(&zone, "10-9-9-9.ns.pod.cluster.local.", |place| matches!(place, Place::Nothing)));
     index.delete::<Pod>(&Key::new("ns", "heads-1"));
     zone.apply(&feed.take(usize::MAX));
-    assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Nothing));
+    assert!(find(&zone, "10-0-0-1.ns.pod.cluster.local.", |place| matches!(place, Place::Nothing)));
 }
 
 #[test]
@@ -333,13 +339,13 @@ fn namespace_labels_hide_names_but_not_ptr_records() {
     let zone = Zone::new(config, Arc::clone(&index));
     let feed = index.subscribe(zone.interest());
     let name = "vip.ns.svc.cluster.local.";
-    assert!(matches!(find(&zone, name), Place::Nothing));
-    assert!(matches!(find(&zone, "10-0-0-1.ns.pod.cluster.local."), Place::Nothing));
+    assert!(find(&zone, name, |place| matches!(place, Place::Nothing)));
+    assert!(find(&zone, "10-0-0-1.ns.pod.cluster.local.", |place| matches!(place, Place::Nothing)));
     // As with CoreDNS, whose reverse lookups do not look at the labels.
-    assert!(matches!(find(&zone, "1.0.96.10.in-addr.arpa."), Place::Reverse(_)));
+    assert!(find(&zone, "1.0.96.10.in-addr.arpa.", |place| matches!(place, Place::Reverse(_))));
     apply(&index, &json!({"kind": "Namespace", "metadata": {"name": "ns", "labels": {"team": "core"}}}));
     zone.apply(&feed.take(usize::MAX));
-    assert!(matches!(find(&zone, name), Place::Service(_)));
+    assert!(find(&zone, name, |place| matches!(place, Place::Service(_))));
 }
 
 #[test]
@@ -378,8 +384,10 @@ fn an_endpoint_is_named_by_hostname_then_pod_then_address() {
         let config =
             ZoneConfig { endpoint_pod_names: pod_names, source: Source::Slices, ..testing::zone_config() };
         let zone = Zone::new(config, Arc::new(index));
-        let Place::Service(names) = find(&zone, "s.ns.svc.cluster.local.") else { panic!("no such Service") };
-        names.hosts.iter().map(|host| host.label().to_owned()).collect::<Vec<_>>()
+        find(&zone, "s.ns.svc.cluster.local.", |place| {
+            let Place::Service(names) = place else { panic!("no such Service") };
+            names.hosts.iter().map(|host| host.label().to_owned()).collect::<Vec<_>>()
+        })
     };
     assert_eq!(labels(true, json!("web-0"), "pod", "10.0.0.1"), ["web-0"]);
     assert_eq!(labels(true, Value::Null, "pod", "10.0.0.1"), ["pod"]);
@@ -436,12 +444,12 @@ fn ports_may_be_left_open() {
     apply(&index, &testing::service("mix", json!({"clusterIP": "10.96.0.7", "ports": unnamed})));
     let zone = Zone::new(testing::zone_config(), index);
     let ports = |name: &str| -> Vec<u16> {
-        match find(&zone, &format!("{name}.ns.svc.cluster.local.")) {
+        find(&zone, &format!("{name}.ns.svc.cluster.local."), |place| match place {
             Place::Service(names) => names.own.srv().records().map(|(_, port)| port).collect(),
             Place::Ports(_, node) => node.srv().records().map(|(_, port)| port).collect(),
             Place::Nothing => vec![],
             place => panic!("{name}: {place:?}"),
-        }
+        })
     };
     assert_eq!(ports("_._.mix"), [80, 81, 82]);
     assert_eq!(ports("_._tcp.mix"), [80, 81]);

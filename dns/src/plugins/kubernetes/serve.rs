@@ -34,7 +34,7 @@ impl Kubernetes {
     }
 
     /// Whether this plain answer is the next plugin's to give.
-    fn passes_on(&self, name: &Folded, found: &Found, plain: Plain<'_>) -> bool {
+    fn passes_on(&self, name: &Folded, found: &Found<'_>, plain: Plain<'_>) -> bool {
         let absent = match plain {
             Plain::Nothing(ResponseCode::NXDomain) => true,
             Plain::Nothing(_) => matches!(found, Found::In { place: Place::Empty, .. }) && name.is_reverse(),
@@ -50,34 +50,20 @@ impl Kubernetes {
             && self.is_passed_on(&Folded::of(name))
     }
 
-    fn is_passed_on(&self, name: &Folded) -> bool {
-        self.fallthrough.iter().any(|zone| zone.holds(name))
-    }
-}
-
-impl Plugin for Kubernetes {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Quickly {
-        let (name, qtype) = (&question.asked.name, question.asked.qtype);
-        if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
-            return Quickly::Slow;
-        }
-        let found = self.zone.find_folded(name);
-        if let Some(plain) = Plain::of(&found, qtype).filter(|_| self.zone.is_synced()) {
-            if self.passes_on(name, &found, plain) {
+    /// Answers with what was found.
+    fn quick_found(&self, question: &Quick<'_>, found: &Found<'_>, out: &mut Vec<u8>) -> Quickly {
+        let qtype = question.asked.qtype;
+        if let Some(plain) = Plain::of(found, qtype).filter(|_| self.zone.is_synced()) {
+            if self.passes_on(&question.asked.name, found, plain) {
                 return Quickly::Pass;
             }
-            if let Some(rcode) = plain.write(question, &self.zone, &found, out) {
-                return Quickly::Answered(Answered {
-                    rcode,
-                    qtype: Some(qtype),
-                    from_zone: true,
-                    plugin: NAME,
-                });
+            if let Some(rcode) = plain.write(question, &self.zone, found, out) {
+                let qtype = Some(qtype);
+                return Quickly::Answered(Answered { rcode, qtype, from_zone: true, plugin: NAME });
             }
+        }
+        if let Found::Outside = found {
+            return Quickly::Pass;
         }
         let name = question.name();
         let room = question.asked.limit(question.peer.transport, question.payload);
@@ -89,6 +75,23 @@ impl Plugin for Kubernetes {
             Resolution::Resolved(resolved) => resolved,
         };
         Quickly::Answered(answer::write_quick(question, resolved, NAME, out))
+    }
+
+    fn is_passed_on(&self, name: &Folded) -> bool {
+        self.fallthrough.iter().any(|zone| zone.holds(name))
+    }
+}
+
+impl Plugin for Kubernetes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn quick(&self, question: &Quick<'_>, out: &mut Vec<u8>) -> Quickly {
+        if matches!(question.asked.qtype, RecordType::AXFR | RecordType::IXFR) {
+            return Quickly::Slow;
+        }
+        self.zone.look_folded(&question.asked.name, |found| self.quick_found(question, &found, out))
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
