@@ -8,6 +8,7 @@
 //!
 //! * [`zone`] holds every name of the cluster as RRsets that are ready to be copied, and follows the index's changes.
 //! * [`mod@answer`] reads requests, resolves names of a zone and writes answers; all of it pure.
+//! * [`work`] counts what tests bound.
 //! * [`folded`] is a name as it is compared.
 //! * [`corefile`] is text into directives, [`block`] is directives into what is served, [`plugin`] is what a step of a block's
 //!   chain is, and [`plugins`] are the steps.
@@ -23,6 +24,7 @@ pub mod plugin;
 pub mod plugins;
 mod presentation;
 pub mod server;
+pub mod work;
 pub mod zone;
 
 /// The CoreDNS whose directives, messages and metrics these are, and ourselves.

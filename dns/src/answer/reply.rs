@@ -26,7 +26,7 @@ pub fn write_quick(
     let request = question.asked.request();
     out.clear();
     let limit = request.limit_within(question.peer.transport, question.payload);
-    write_within(request, &resolved, limit, question.rotation, out);
+    write_within(request, &resolved, limit, question.payload, question.rotation, out);
     Answered { plugin, ..request.answered(resolved.rcode, true) }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Answered, Transport, UDP_PAYLOAD,
     write::{HEADER, OPT},
 };
+use crate::work;
 
 /// A request that can be answered.
 #[derive(Clone, Debug)]
@@ -70,6 +71,9 @@ pub enum Unread {
 /// The Internet's class.
 pub const CLASS_IN: u16 = 1;
 const TYPE_SOA: u16 = 6;
+/// Bytes of a name and of a label (RFC 1035 3.1).
+const LONGEST_NAME: usize = 255;
+const LONGEST_LABEL: u8 = 63;
 
 /// Flags of the second header word.
 pub(super) mod flag {
@@ -152,21 +156,18 @@ impl Request {
     /// The options of the OPT of a request that could be read: code and data.
     pub fn options(bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
         let mut options = Vec::new();
-        let counts = bytes.get(6..HEADER).unwrap_or_default().chunks_exact(2);
-        let records: usize = counts
-            .map(
-                |count| {
-                    if let [high, low] = count { usize::from(u16::from_be_bytes([*high, *low])) } else { 0 }
-                },
-            )
-            .sum();
+        let count = |at: usize| {
+            let word = bytes.get(at..at + 2).and_then(|word| word.try_into().ok());
+            word.map_or(0, |word| usize::from(u16::from_be_bytes(word)))
+        };
+        let (before, additionals) = (count(6) + count(8), count(10));
         let mut decoder = BinDecoder::new(bytes);
         if decoder.read_slice(HEADER).is_err() || Question::take(&mut decoder).is_none() {
             return options;
         }
-        for _ in 0..records {
+        for at in 0..before + additionals {
             let Some(record) = read_record(&mut decoder) else { break };
-            let mut data = if record.kind == OPT { record.data } else { &[] };
+            let mut data = if record.kind == OPT && at >= before { record.data } else { &[] };
             while let [code_high, code_low, high, low, rest @ ..] = data {
                 let length = usize::from(u16::from_be_bytes([*high, *low]));
                 let Some((value, next)) = rest.split_at_checked(length) else { break };
@@ -275,7 +276,8 @@ struct RawRecord<'a> {
 }
 
 fn read_record<'a>(decoder: &mut BinDecoder<'a>) -> Option<RawRecord<'a>> {
-    let at_root = Name::read(decoder).ok()?.is_root();
+    work::done(1);
+    let at_root = skip_name(decoder)?;
     let kind = decoder.read_u16().ok()?.unverified();
     let class = decoder.read_u16().ok()?.unverified();
     let ttl = decoder.read_u32().ok()?.unverified();
@@ -284,9 +286,33 @@ fn read_record<'a>(decoder: &mut BinDecoder<'a>) -> Option<RawRecord<'a>> {
     Some(RawRecord { at_root, kind, class, ttl, data })
 }
 
+/// Passes over a record's name; whether it is the root. Pointers are not followed: a chain of thousands may be begun anew
+/// by each record. They have to lead backwards.
+fn skip_name(decoder: &mut BinDecoder<'_>) -> Option<bool> {
+    let (start, mut at_root) = (decoder.index(), true);
+    loop {
+        work::done(1);
+        let at = decoder.index();
+        if at - start >= LONGEST_NAME {
+            return None;
+        }
+        match decoder.read_u8().ok()?.unverified() {
+            0 => return Some(at_root),
+            high @ 0xc0.. => {
+                let low = decoder.read_u8().ok()?.unverified();
+                return (usize::from(u16::from_be_bytes([high & 0x3f, low])) < at).then_some(false);
+            }
+            length @ ..=LONGEST_LABEL => decoder.read_slice(usize::from(length)).ok()?.unverified(),
+            _ => return None,
+        };
+        at_root = false;
+    }
+}
+
 /// Whether a list of options (code, length, that many bytes) ends where its record ends (RFC 6891 6.1.2).
 pub(super) fn options_are_whole(mut data: &[u8]) -> bool {
     while let [_, _, high, low, rest @ ..] = data {
+        work::done(1);
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         match rest.get(length..) {
             Some(next) => data = next,

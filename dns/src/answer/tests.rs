@@ -43,6 +43,49 @@ fn the_case_of_the_question_is_kept() {
 }
 
 #[test]
+fn options_are_those_of_the_opt() {
+    let mut packet = query("vip.ns.svc.cluster.local.", RecordType::A, None);
+    // An OPT in the authority is none, whatever it says.
+    packet.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 4, 0, 3, 0, 0]);
+    packet[9] = 1;
+    assert!(Request::read(&packet).unwrap().edns.is_none());
+    assert!(Request::options(&packet).is_empty());
+    (packet[9], packet[11]) = (0, 1);
+    assert!(Request::read(&packet).unwrap().edns.unwrap().has_options);
+    assert_eq!(Request::options(&packet), [(3, Vec::new())]);
+}
+
+/// Owners of records that a request has no business having are passed over, and pointers in them are not followed.
+#[test]
+fn pointers_of_records_lead_backwards() {
+    let with = |owner: &[u8]| {
+        let mut packet = query("a.test.", RecordType::A, None);
+        packet.extend_from_slice(owner);
+        packet.extend([0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
+        packet[7] = 1;
+        Request::read(&packet).is_ok()
+    };
+    // The record begins at 24.
+    for (owner, read) in [
+        (&[0xc0, 12][..], true),
+        (&[1, b'a', 0xc0, 12], true),
+        (&[0xc0, 23], true),
+        (&[0xc0, 24], false),
+        (&[0xff, 0xff], false),
+        (&[0x40, 0], false),
+        (&[0x80, 0], false),
+        (&[3, b'a', b'b', b'c', 0], true),
+    ] {
+        assert_eq!(with(owner), read, "{owner:02x?}");
+    }
+    let longest = [&b"\x3fx"[..], &[b'x'; 62]].concat().repeat(3);
+    for (last, read) in [(61, true), (62, false)] {
+        let owner = [longest.as_slice(), &[last], &vec![b'x'; usize::from(last)], &[0]].concat();
+        assert_eq!(with(&owner), read, "{last}");
+    }
+}
+
+#[test]
 fn addresses_take_turns() {
     let zone = testing::zone();
     let first = |rotation| {

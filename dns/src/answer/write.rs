@@ -15,21 +15,24 @@ use smallvec::SmallVec;
 
 use super::{
     Transport, UDP_PAYLOAD,
+    reply::write_opt,
     request::Request,
     resolve::Resolved,
     rrset::{RData, RrSet, SOA_TIMES},
 };
+use crate::work;
 
 /// Writes the answer to `out`, which must be empty.
 pub fn write(request: &Request, resolved: &Resolved, transport: Transport, rotation: u32, out: &mut Vec<u8>) {
-    write_within(request, resolved, request.limit(transport), rotation, out);
+    write_within(request, resolved, request.limit(transport), UDP_PAYLOAD, rotation, out);
 }
 
-/// Writes the answer to `out`, which must be empty, in at most so many bytes.
+/// Writes the answer to `out`, which must be empty, in at most so many bytes. Our OPT says `payload`.
 pub(super) fn write_within(
     request: &Request,
     resolved: &Resolved,
     limit: usize,
+    payload: u16,
     rotation: u32,
     out: &mut Vec<u8>,
 ) {
@@ -48,12 +51,7 @@ pub(super) fn write_within(
     let (authorities, truncated) = if truncated { (0, true) } else { writer.section(&resolved.authority) };
     let (mut additionals, _) = if truncated { (0, true) } else { writer.section(&resolved.additional) };
     if let Some(edns) = edns {
-        writer.out.push(0);
-        writer.u16(OPT);
-        writer.u16(UDP_PAYLOAD);
-        writer.out.extend_from_slice(&[(rcode >> 4) as u8, 0]);
-        writer.u16(if edns.dnssec_ok { 0x8000 } else { 0 });
-        writer.u16(0);
+        write_opt(edns, rcode, payload, writer.out);
         additionals += 1;
     }
     let flags = 0x8000
@@ -100,6 +98,7 @@ impl<'a> Writer<'a> {
     /// Forgets what was written from here on.
     pub(super) fn cut(&mut self, start: usize) {
         self.out.truncate(start);
+        work::done(self.names.len());
         self.names.retain(|_, at| usize::from(*at) < start);
     }
 
@@ -186,6 +185,7 @@ impl<'a> Writer<'a> {
         let base = self.out.len();
         let mut written = wire.len();
         for start in starts {
+            work::done(1);
             let suffix = wire.get(start..).unwrap_or_default();
             if let Some(at) = self.names.get(suffix) {
                 if compress == Compress::Yes {

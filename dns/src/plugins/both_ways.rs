@@ -11,6 +11,7 @@ use crate::{answer::Edns, block::Router, plugin::Query, testing};
 const COREFILE: &str = ".:53 {
     metadata
     nsid server
+    bufsize 900
     errors {
         consolidate 5m .* warning
     }

@@ -3,14 +3,14 @@
 mod acl;
 mod any;
 pub mod autopath;
-mod cache;
+pub mod cache;
 mod cancel;
 mod chaos;
 mod class;
 mod dns64;
 mod errors;
 pub mod file;
-mod forward;
+pub mod forward;
 mod header;
 mod hosts;
 pub mod k8s_external;

@@ -257,7 +257,7 @@ impl Decode for Service {
             },
             selector: wire.spec.selector,
             cluster_ip,
-            families: wire.spec.ip_families,
+            families: each_once(wire.spec.ip_families),
             ports: wire.spec.ports.into_iter().map(ServicePort::from).collect(),
             publish_not_ready: wire.spec.publish_not_ready_addresses,
             local: [&wire.spec.internal_traffic_policy, &wire.spec.external_traffic_policy]
@@ -280,6 +280,17 @@ impl Decode for Service {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+/// Each family once: a Service that names one twice has no more slices for it.
+fn each_once(families: SmallVec<[Family; 2]>) -> SmallVec<[Family; 2]> {
+    let mut once = SmallVec::new();
+    for family in families {
+        if !once.contains(&family) {
+            once.push(family);
+        }
+    }
+    once
 }
 
 impl From<Port> for ServicePort {
@@ -332,6 +343,12 @@ mod tests {
         assert_eq!(ips, ["fd00::1", "10.96.0.1"]);
         assert!(service.selects() && !service.has_headless_label());
         assert_eq!(service.slice_families().as_slice(), [Family::V6]);
+    }
+
+    #[test]
+    fn a_family_counts_once() {
+        let service = service(r#"{"ipFamilies":["IPv6","IPv4","IPv6"]}"#);
+        assert_eq!(service.slice_families().as_slice(), [Family::V6, Family::V4]);
     }
 
     #[test]

@@ -22,6 +22,8 @@
 
 mod directive;
 mod entry;
+#[cfg(feature = "testing")]
+pub mod exposed;
 mod key;
 mod kind;
 mod metrics;

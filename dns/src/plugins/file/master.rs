@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -35,7 +35,7 @@ const LARGEST: u64 = 512 << 20;
 
 /// What is wrong with a zone file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileError {
+pub(crate) struct FileError {
     pub(super) path: PathBuf,
     /// From 1; 0 for the file as a whole.
     pub(super) line: usize,
@@ -46,18 +46,45 @@ pub(super) struct FileError {
 
 /// The records of a file.
 #[derive(Debug)]
-pub(super) struct Master {
-    pub(super) records: Vec<Record>,
+pub(crate) struct Master {
+    pub(crate) records: Vec<Record>,
     /// Every file that was read.
     pub(super) files: BTreeSet<PathBuf>,
     /// Records whose owner is not in the zone: they are not served.
     pub(super) outside: usize,
 }
 
+/// Where the files are.
+pub(crate) trait Source {
+    /// A file's length, bytes.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+    /// What is in it.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+}
+
+/// The files of this machine.
+struct Disk;
+
+impl Source for Disk {
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        std::fs::metadata(path).map(|metadata| metadata.len())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+}
+
 impl Master {
     /// Reads the file of a zone.
     pub(super) fn read(path: &Path, zone: &Name) -> Result<Self, FileError> {
+        Self::read_from(&Disk, path, zone)
+    }
+
+    /// Reads the file of a zone from somewhere else.
+    pub(crate) fn read_from(files: &dyn Source, path: &Path, zone: &Name) -> Result<Self, FileError> {
         let mut reader = Reader {
+            files,
             zone,
             origin: zone.clone(),
             owner: None,
@@ -73,6 +100,7 @@ impl Master {
 }
 
 struct Reader<'a> {
+    files: &'a dyn Source,
     zone: &'a Name,
     origin: Name,
     owner: Option<Name>,
@@ -98,13 +126,13 @@ impl Reader<'_> {
         if depth > DEEPEST {
             return Err(fail("files include files too deeply".to_owned()));
         }
-        let failed = |error: std::io::Error| FileError {
-            missing: from.is_none() && error.kind() == std::io::ErrorKind::NotFound,
+        let failed = |error: io::Error| FileError {
+            missing: from.is_none() && error.kind() == io::ErrorKind::NotFound,
             ..fail(format!("cannot read {}: {error}", path.display()))
         };
-        let size = std::fs::metadata(path).map_err(failed)?.len();
+        let size = self.files.size(path).map_err(failed)?;
         self.left = self.left.checked_sub(size).ok_or_else(|| fail("the zone is too large".to_owned()))?;
-        let bytes = std::fs::read(path).map_err(failed)?;
+        let bytes = self.files.read(path).map_err(failed)?;
         self.master.files.insert(path.to_owned());
         // Names and texts are bytes to DNS; what is not UTF-8 must be written as \DDD.
         let text = String::from_utf8(bytes).map_err(|_| fail(format!("{} is not UTF-8", path.display())))?;
@@ -273,6 +301,7 @@ pub(crate) fn record(text: &str) -> Result<Record, String> {
     }
     let root = Name::root();
     let mut reader = Reader {
+        files: &Disk,
         zone: &root,
         origin: root.clone(),
         owner: None,

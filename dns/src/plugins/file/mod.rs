@@ -13,6 +13,8 @@
 
 mod data;
 mod directive;
+#[cfg(feature = "testing")]
+pub mod exposed;
 mod generate;
 mod lookup;
 mod master;

@@ -20,8 +20,11 @@
 
 mod datagram;
 mod directive;
+#[cfg(feature = "testing")]
+pub mod exposed;
 mod failure;
 mod flight;
+mod message;
 mod metrics;
 mod question;
 mod relevant;

@@ -3,7 +3,7 @@
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::{
-    answer::{self, UDP_PAYLOAD},
+    answer::{self, Request, UDP_PAYLOAD},
     plugin::Query,
 };
 
@@ -38,7 +38,11 @@ const RCODE: u16 = 0x000f;
 impl Question {
     /// What a query asks.
     pub(super) fn of(query: &Query) -> Self {
-        let request = &query.request;
+        Self::new(&query.question, &query.request, &query.options)
+    }
+
+    /// What is asked with the flags and options of a client's request.
+    pub(super) fn new(asked: &answer::Question, request: &Request, options: &[(u16, Vec<u8>)]) -> Self {
         let mut flags = 0;
         for (set, flag) in [
             (request.recursion_desired, RECURSION_DESIRED),
@@ -47,13 +51,13 @@ impl Question {
         ] {
             flags |= if set { flag } else { 0 };
         }
-        let options = query.options.iter().filter(|(code, _)| !HOP_BY_HOP.contains(code));
+        let options = options.iter().filter(|(code, _)| !HOP_BY_HOP.contains(code));
         Self {
-            name: query.question.name.clone(),
-            qtype: query.question.qtype,
-            qclass: query.question.qclass,
+            name: asked.name.clone(),
+            qtype: asked.qtype,
+            qclass: asked.qclass,
             flags,
-            dnssec_ok: query.dnssec_ok(),
+            dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
             options: options.cloned().collect(),
         }
     }

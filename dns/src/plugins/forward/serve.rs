@@ -314,7 +314,7 @@ fn with_random_case(question: &Question) -> Question {
     Question { name, ..question.clone() }
 }
 
-fn to_reply(message: Message) -> Reply {
+pub(super) fn to_reply(message: Message) -> Reply {
     let metadata = message.metadata;
     Reply {
         authoritative: metadata.authoritative,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     datagram,
     failure::Failure,
+    message,
     metrics::{Answered, Metrics, Over, To},
     question::{Case, Header, Question},
     stream::{Keeping, Pool, Security},
@@ -103,14 +104,14 @@ impl Upstream {
             edns = false;
             reply = self.exchange(question, way, edns, case, end).await?;
         }
-        let mut message = Message::from_vec(&reply);
+        let mut message = message::read(&reply);
         if way == Way::Udp && !self.secure && (message.is_err() || datagram::is_cut(&reply)) {
             // A cut answer is better than none.
             if let Ok(whole) = self.exchange(question, Way::Tcp, edns, case, end).await {
-                message = Message::from_vec(&whole);
+                message = message::read(&whole);
             }
         }
-        let message = message.map_err(|error| Failure::other(format!("dns: {error}")))?;
+        let message = message?;
         let answered = Answered {
             proxy_name: PROXY,
             to: self.label.clone(),
