@@ -97,9 +97,9 @@ impl ServiceNames {
             Kind::Headless => {
                 let view = super::service::select(config, view)?;
                 let published = view.published(config.source);
-                let endpoints = Endpoints::gather(config, &published);
+                let endpoints = Endpoints::gather(config, published);
                 let mut found = Found::default();
-                for (one, host) in published.iter().zip(&endpoints.host_of) {
+                for (one, host) in &endpoints.published {
                     let name = |port: &callsign_shared::object::EndpointPort| {
                         open.takes(port.name.as_deref().unwrap_or_default(), port.protocol)
                     };

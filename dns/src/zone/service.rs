@@ -25,9 +25,11 @@ use callsign_shared::{
 };
 use compact_str::{CompactString as Text, format_compact};
 use hickory_proto::rr::Name;
+use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use super::{
+    Hasher,
     config::ZoneConfig,
     hosts::{Hosts, NewHost},
     node::{Node, SrvSet, Target},
@@ -83,7 +85,7 @@ impl ServiceNames {
         }
         let view = &*select(config, view)?;
         let published = if config.endpoints { view.published(config.source) } else { Vec::new() };
-        let endpoints = Endpoints::gather(config, &published);
+        let endpoints = Endpoints::gather(config, published);
         let mut names = Self {
             key: Arc::new(view.key.clone()),
             kind: Kind::Hidden,
@@ -102,16 +104,16 @@ impl ServiceNames {
                 ClusterIp::Addresses(ips) => {
                     names.own =
                         own_node(ips, service.ports.iter().map(|port| port.port), service.ports.is_empty());
-                    if !(config.ignore_empty_service && published.is_empty()) {
+                    if !(config.ignore_empty_service && endpoints.published.is_empty()) {
                         names.kind = Kind::ClusterIp;
                         names.ports = service_ports(service, ips);
                         names.aliases = endpoints.aliases.clone();
                     }
                 }
-                ClusterIp::Headless if !published.is_empty() => {
+                ClusterIp::Headless if !endpoints.published.is_empty() => {
                     names.kind = Kind::Headless;
-                    names.own = endpoints.own(&published);
-                    names.ports = endpoints.ports(&published);
+                    names.own = endpoints.own();
+                    names.ports = endpoints.ports();
                     names.aliases = endpoints.aliases.clone();
                 }
                 ClusterIp::Headless | ClusterIp::Unset => {}
@@ -258,11 +260,12 @@ pub(super) fn split(ips: impl Iterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ip
 // === Endpoints ===
 
 /// The endpoints of a Service under their labels.
-pub(super) struct Endpoints {
+pub(super) struct Endpoints<'a> {
     pub(super) hosts: Hosts,
     aliases: Box<[(Text, Name)]>,
-    /// For each published address its host; `None` for a domain name.
-    pub(super) host_of: Vec<Option<u32>>,
+    /// What is published, in the order of the labels, each with its host; a domain name has none. What is found by going
+    /// through them is nearly in order already: sorting it costs next to nothing.
+    pub(super) published: Vec<(Published<'a>, Option<u32>)>,
 }
 
 #[derive(Default)]
@@ -273,47 +276,47 @@ struct Gathered {
     candidates: usize,
 }
 
-impl Endpoints {
-    pub(super) fn gather(config: &ZoneConfig, published: &[Published<'_>]) -> Self {
-        let mut gathered: BTreeMap<Text, Gathered> = BTreeMap::new();
-        let mut aliases: BTreeMap<Text, Name> = BTreeMap::new();
-        let labels: Vec<Text> = published.iter().map(|one| host_label(config, one)).collect();
-        for (one, label) in published.iter().zip(&labels) {
-            let host = match &one.address {
-                SliceAddress::Ip(ip) => {
-                    let host = gathered.entry(label.clone()).or_default();
-                    match ip {
-                        IpAddr::V4(ip) => host.v4.push(*ip),
-                        IpAddr::V6(ip) => host.v6.push(*ip),
+impl<'a> Endpoints<'a> {
+    pub(super) fn gather(config: &ZoneConfig, published: Vec<Published<'a>>) -> Self {
+        let mut labelled: Vec<(Text, Published<'a>)> =
+            published.into_iter().map(|one| (host_label(config, &one), one)).collect();
+        // Stable: of several domain names the first one counts.
+        labelled.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut hosts: Vec<NewHost> = Vec::new();
+        let mut aliases: Vec<(Text, Name)> = Vec::new();
+        let mut host_of: Vec<Option<u32>> = Vec::with_capacity(labelled.len());
+        for same in labelled.chunk_by(|(one, _), (other, _)| one == other) {
+            let mut host = Gathered::default();
+            let mut alias = None;
+            for (label, one) in same {
+                match &one.address {
+                    SliceAddress::Ip(ip) => host.add(*ip, one),
+                    SliceAddress::Name(name) => {
+                        alias = alias.or_else(|| domain(name).filter(|_| is_label(label)));
                     }
-                    host
                 }
-                SliceAddress::Name(name) => {
-                    if let Some(target) = domain(name).filter(|_| is_label(label)) {
-                        aliases.entry(label.clone()).or_insert(target);
-                    }
-                    continue;
-                }
+            }
+            let Some((label, _)) = same.first() else { continue };
+            let at = if host.candidates > 0 {
+                hosts.push(host.finish(label.clone()));
+                u32::try_from(hosts.len() - 1).ok()
+            } else {
+                aliases.extend(alias.map(|target| (label.clone(), target)));
+                None
             };
-            host.candidates += one.ports.len().max(1);
-            host.ports.extend(one.ports.iter().filter_map(|port| port.port).filter_map(number));
-        }
-        aliases.retain(|label, _| !gathered.contains_key(label));
-        let hosts: Hosts = gathered.into_iter().map(|(label, host)| host.finish(label)).collect();
-        let find = |label: &Text| hosts.find(label.as_bytes());
-        let host_of = (published.iter().zip(&labels))
-            .map(|(one, label)| match one.address {
-                SliceAddress::Ip(_) => find(label).and_then(|at| u32::try_from(at).ok()),
+            host_of.extend(same.iter().map(|(_, one)| match one.address {
+                SliceAddress::Ip(_) => at,
                 SliceAddress::Name(_) => None,
-            })
-            .collect();
-        Self { hosts, aliases: aliases.into_iter().collect(), host_of }
+            }));
+        }
+        let published = labelled.into_iter().map(|(_, one)| one).zip(host_of).collect();
+        Self { hosts: hosts.into_iter().collect(), aliases: aliases.into(), published }
     }
 
     /// The records at a headless Service's own name.
-    fn own(&self, published: &[Published<'_>]) -> Node {
+    fn own(&self) -> Node {
         let mut found = Found::default();
-        for (one, host) in published.iter().zip(&self.host_of) {
+        for (one, host) in &self.published {
             found.candidates += one.ports.len().max(1);
             found.add_address(&one.address);
             for port in one.ports {
@@ -324,27 +327,49 @@ impl Endpoints {
     }
 
     /// The records at a headless Service's named ports: of the endpoints that have the port.
-    fn ports(&self, published: &[Published<'_>]) -> Box<[PortNames]> {
-        let mut ports: BTreeMap<(Text, Protocol), Found> = BTreeMap::new();
-        for (one, host) in published.iter().zip(&self.host_of) {
-            for port in one.ports {
-                let name = port.name.as_deref().unwrap_or_default().to_ascii_lowercase();
-                if !is_label(&name) {
-                    continue;
+    fn ports(&self) -> Box<[PortNames]> {
+        let mut all: IndexMap<(Text, Protocol), Found, Hasher> = IndexMap::default();
+        // Nearly all endpoints of a Service have the same ports: which of `all` each leads to is looked up once.
+        let mut last: (&[EndpointPort], SmallVec<[Option<usize>; 4]>) = Default::default();
+        for (one, host) in &self.published {
+            if last.0 != one.ports {
+                last = (one.ports, one.ports.iter().map(|port| place(&mut all, port)).collect());
+            }
+            for (port, place) in one.ports.iter().zip(&last.1) {
+                if let Some((_, found)) = place.and_then(|at| all.get_index_mut(at)) {
+                    found.add(one, *host, port);
                 }
-                let found = ports.entry((name.into(), port.protocol)).or_default();
-                found.add(one, *host, port);
             }
         }
+        all.sort_unstable_keys();
         let node = |found: Found| found.finish(&self.hosts);
-        ports
-            .into_iter()
+        all.into_iter()
             .map(|((name, protocol), found)| PortNames { name, protocol, node: node(found) })
             .collect()
     }
 }
 
+/// Where among `all` the records of a port are gathered; `None` if its name is no label.
+fn place(all: &mut IndexMap<(Text, Protocol), Found, Hasher>, port: &EndpointPort) -> Option<usize> {
+    let name = Text::from(port.name.as_deref().unwrap_or_default().to_ascii_lowercase());
+    is_label(&name).then(|| {
+        let entry = all.entry((name, port.protocol));
+        let at = entry.index();
+        entry.or_default();
+        at
+    })
+}
+
 impl Gathered {
+    fn add(&mut self, ip: IpAddr, one: &Published<'_>) {
+        match ip {
+            IpAddr::V4(ip) => self.v4.push(ip),
+            IpAddr::V6(ip) => self.v6.push(ip),
+        }
+        self.candidates += one.ports.len().max(1);
+        self.ports.extend(one.ports.iter().filter_map(|port| port.port).filter_map(number));
+    }
+
     fn finish(mut self, label: Text) -> NewHost {
         self.v4.sort_unstable();
         self.v4.dedup();
