@@ -223,6 +223,7 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
         router: Arc::new(Router::new("dns://:53".into())),
         metadata: Vec::new(),
         internal: Internal::default(),
+        hurried: false,
         metrics: None,
     };
     query.size = packet(&query).len();

@@ -39,6 +39,8 @@ pub struct Query {
     pub metadata: Vec<(Label, String)>,
     /// Whether it is ours, asked on the way of answering another, and how deep.
     pub internal: Internal,
+    /// There is no place to wait in: what is not there at once is not waited for, and nobody need be asked for it.
+    pub hurried: bool,
     /// Where it is counted.
     pub(crate) metrics: Option<Arc<Metrics>>,
 }

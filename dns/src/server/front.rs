@@ -15,18 +15,13 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use hickory_proto::op::ResponseCode;
-use tokio::sync::Semaphore;
 
-use super::{Handled, Handler, Peer, Replies, Tallies, metrics::Seen};
+use super::{Handled, Handler, Peer, Replies, Tallies, metrics::Seen, places::Places};
 use crate::{
     answer::{self, Answered, Asked, CLASS_IN, Request, Transport, Unread},
     block::{Block, Route, Router},
     plugin::{Internal, Query, Quick, Reply},
 };
-
-/// The most questions of a process that are being answered the slow way at once. More are dropped: their clients ask
-/// again, and those that are being answered are not kept from it.
-const SLOW: usize = 16_384;
 
 /// Records of a transfer in one message: well below 64 KiB of ordinary records.
 const TRANSFER_BYTES: usize = 16 << 10;
@@ -38,16 +33,11 @@ pub struct Front {
 }
 
 /// What all listeners of a process share.
+#[derive(Default)]
 pub struct Shared {
-    slow: Semaphore,
+    pub(super) places: Arc<Places>,
     /// The counters.
     pub tallies: Arc<Tallies>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self { slow: Semaphore::new(SLOW), tallies: Arc::default() }
-    }
 }
 
 impl Front {
@@ -122,13 +112,10 @@ impl Front {
     }
 
     fn slow(&self, router: &Arc<Router>, request: Request, bytes: &[u8], seen: Seen) -> Handled {
-        // A place is given back when the future ends, however it does.
-        let Ok(place) = self.shared.slow.try_acquire() else {
-            self.shared.tallies.dropped();
-            return Handled::Silent;
-        };
-        place.forget();
-        let place = Place(Arc::clone(&self.shared));
+        // It is given back when the future ends, however it does. Without one there is an answer if there is nothing to wait
+        // for.
+        let place = self.shared.places.take(seen.from.address.ip());
+        let tallies = Arc::clone(&self.shared.tallies);
         let options = if request.edns.is_some_and(|edns| edns.has_options) {
             Request::options(bytes)
         } else {
@@ -148,20 +135,32 @@ impl Front {
             router: Arc::clone(router),
             metadata: Vec::new(),
             internal: Internal::default(),
+            hurried: place.is_none(),
             metrics: router.dropped.clone(),
         };
         let router = Arc::clone(router);
         Handled::Later(Box::pin(async move {
             let serving = AssertUnwindSafe(router.serve(&mut query)).catch_unwind();
-            let reply = match serving.await {
-                Ok(reply) => reply,
-                Err(panic) => {
-                    place.0.tallies.panicked();
+            let served = match place {
+                Some(_) => Some(serving.await),
+                None => serving.now_or_never(),
+            };
+            let reply = match served {
+                None => {
+                    tallies.dropped();
+                    return Replies::default();
+                }
+                Some(Ok(reply)) => reply,
+                Some(Err(panic)) => {
+                    tallies.panicked();
                     recovered(&query.server, &*panic, query.block.debug);
                     Reply::new("", ResponseCode::ServFail)
                 }
             };
             if reply.silent {
+                if query.hurried {
+                    tallies.dropped();
+                }
                 return Replies::default();
             }
             let messages = write(&request, &reply, seen.from.transport, query.block.payload);
@@ -225,15 +224,6 @@ fn recovered(server: &str, panic: &(dyn Any + Send), debug: bool) {
     if debug {
         // As a panic that nobody recovers from ends a process of Go's.
         std::process::exit(2);
-    }
-}
-
-/// One of the places of the slow way.
-struct Place(Arc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.slow.add_permits(1);
     }
 }
 

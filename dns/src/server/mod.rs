@@ -17,6 +17,7 @@ mod front;
 mod https;
 mod knobs;
 mod metrics;
+mod places;
 mod service;
 mod tcp;
 mod tls;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{
+    io::Interest,
     net::UdpSocket,
     time::{Instant, timeout_at},
 };
@@ -37,27 +38,36 @@ pub(super) async fn exchange(
     let local = socket.local_addr().ok();
     let failed = |operation, error: &io::Error| Failure::of(operation, "udp", local, upstream, error);
     let id = rand::random();
-    let message = question.write(id, edns);
-    let sent = timeout_at(end, socket.send(message.get(2..).unwrap_or_default())).await;
-    sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| failed("write", &error))?;
-    let mut buffer = vec![0; REPLY];
+    {
+        let message = question.write(id, edns);
+        let sent = timeout_at(end, socket.send(message.get(2..).unwrap_or_default())).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| failed("write", &error))?;
+    }
     // However many datagrams there are to ignore, the end is the end.
     while Instant::now() < end {
-        let received = timeout_at(end, socket.recv_from(&mut buffer)).await;
-        let (length, from) = received
+        let received = timeout_at(end, receive(&socket)).await;
+        let (reply, from) = received
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| failed("read", &error))?;
-        let reply = buffer.get(..length).unwrap_or_default();
         // What came before the socket was connected may be anybody's.
         let from_upstream = (from.ip(), from.port()) == (upstream.ip(), upstream.port());
-        let misread = edns && question.is_misread_by(id, reply);
-        if from_upstream && (misread || question.is_answered_by(id, reply, case)) {
-            buffer.truncate(length);
-            return Ok(buffer);
+        let misread = edns && question.is_misread_by(id, &reply);
+        if from_upstream && (misread || question.is_answered_by(id, &reply, case)) {
+            return Ok(reply);
         }
-        tracing::trace!(%upstream, length, "a datagram that does not answer the question is ignored");
+        tracing::trace!(%upstream, length = reply.len(), "a datagram that does not answer the question is ignored");
     }
     Err(failed("read", &io::ErrorKind::TimedOut.into()))
+}
+
+/// The next datagram. Questions that wait are many where an upstream is dead: what they do without is a buffer.
+async fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    socket.ready(Interest::READABLE | Interest::ERROR).await?;
+    let mut buffer = vec![0; REPLY];
+    let (length, from) = socket.recv_from(&mut buffer).await?;
+    buffer.truncate(length);
+    Ok((buffer, from))
 }
 
 /// Whether the whole answer has to be asked for over a stream.

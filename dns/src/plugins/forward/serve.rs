@@ -154,6 +154,10 @@ impl Plugin for Forward {
             // Of a transfer's many messages only the first would come through.
             return Box::pin(std::future::ready(Reply::new(NAME, ResponseCode::Refused)));
         }
+        if query.hurried {
+            // Not to be asked for what nobody waits for.
+            return Box::pin(std::future::ready(Reply::silence(NAME)));
+        }
         let Some(place) = self.place() else {
             self.core.metrics.rejected.inc();
             let error = format!("concurrent queries exceeded maximum {}", self.most_concurrent);

@@ -173,6 +173,17 @@ impl Upstream {
             self.metrics.dialled.get_or_create(&self.over("udp")).inc();
             return datagram::exchange(self.address, question, edns, case, end).await;
         }
+        // Apart: a handshake has many times the state of a datagram, and most questions are one.
+        Box::pin(self.exchange_over_stream(question, edns, case, end)).await
+    }
+
+    async fn exchange_over_stream(
+        &self,
+        question: &Question,
+        edns: bool,
+        case: Case,
+        end: Instant,
+    ) -> Result<Vec<u8>, Failure> {
         let over = self.over(self.pool.network());
         for _ in 0..CLOSED {
             let Some(mut connection) = self.pool.kept() else { break };

@@ -257,7 +257,7 @@ impl Drop for Place {
 }
 
 /// What counts as one client: of IPv6 a network of 64 bits, whose addresses are one host's to choose.
-fn network(address: IpAddr) -> IpAddr {
+pub(in super::super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {

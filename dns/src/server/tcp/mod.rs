@@ -28,12 +28,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(super) use self::gate::{Gate, Slot, network};
 use self::{
     connection::{Connection, End},
     gate::Place,
     wire::Wire,
 };
-pub(super) use self::{gate::Gate, gate::Slot};
 use super::{Handler, Limits, Peer, https::Https, knobs::Knobs};
 use crate::{answer::Transport, block::Scheme};
 

@@ -1,3 +1,4 @@
+mod places;
 mod reload;
 mod secure;
 mod tcp;
