@@ -8,10 +8,13 @@ use std::{
 use anyhow::Result;
 use callsign_mmsg::{Batch, Exchange};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::SockRef;
 
 /// As many as Callsign takes at once.
 const BATCH: usize = 32;
 const REQUEST: usize = 4096;
+/// As large as Callsign's.
+const KERNEL_BUFFER: usize = 1 << 20;
 
 /// Reflects until the process is killed.
 ///
@@ -20,6 +23,8 @@ const REQUEST: usize = 4096;
 pub(crate) fn run(address: SocketAddr) -> Result<()> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
+    // What the system does not give is not worth failing for.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(KERNEL_BUFFER);
     let mut batch = Batch::new(BATCH, REQUEST);
     loop {
         match batch.receive(socket.as_fd()) {

@@ -15,7 +15,9 @@ mod client;
 mod cores;
 mod floor;
 mod mixes;
+mod port;
 mod report;
+mod run;
 mod servers;
 mod two_cores;
 

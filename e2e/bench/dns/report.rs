@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::client::Run;
+use hdrhistogram::Histogram;
+
+use crate::run::Run;
 
 /// One round of one server.
 #[derive(Clone, Copy, Debug)]
@@ -11,8 +13,12 @@ pub(crate) struct Sample {
     pub(crate) cost: f64,
     /// Answers a second.
     pub(crate) rate: f64,
-    /// Latency, microseconds: the median, of 99 in 100, of 999 in 1000.
+    /// The size of an answer.
+    pub(crate) bytes: f64,
+    /// Microseconds until the load has an answer: the median, of 99 in 100, of 999 in 1000.
     pub(crate) latency: [f64; 3],
+    /// The same until the kernel has it.
+    pub(crate) served: [f64; 3],
     pub(crate) lost: u64,
     /// How much of a core the server used, and how much the load.
     pub(crate) busy: f64,
@@ -24,10 +30,15 @@ impl Sample {
     pub(crate) fn new(run: &Run, cpu: Duration) -> Self {
         let answered = run.answered.max(1) as f64;
         let took = run.took.as_secs_f64().max(f64::MIN_POSITIVE);
+        let quantiles = |histogram: &Histogram<u64>| {
+            [0.5, 0.99, 0.999].map(|at| histogram.value_at_quantile(at) as f64 / 1e3)
+        };
         Self {
             cost: cpu.as_secs_f64() / answered * 1e6,
             rate: answered / took,
-            latency: [0.5, 0.99, 0.999].map(|at| run.latency.value_at_quantile(at) as f64 / 1e3),
+            bytes: run.bytes as f64 / answered,
+            latency: quantiles(&run.latency),
+            served: quantiles(&run.served),
             lost: run.lost,
             busy: cpu.as_secs_f64() / took,
             client: run.client.as_secs_f64() / took,

@@ -1,25 +1,36 @@
-//! Two cores against one.
+//! Two cores against one, where the load needs a core as well.
 //!
-//! With a socket on each of two cores the load shares one of them, so what they answer a second is no figure for two cores.
-//! What an answer costs is: threads that disturb each other, by locks or by lines of memory that they both write, pay for it
-//! in CPU time. Two cores give twice what one gives, divided by how much dearer an answer has become.
+//! On a machine of two cores no load can be elsewhere. So each core has a load of its own: one core with Callsign on one
+//! socket and one load, against two cores with Callsign on two sockets and two loads. Each half of the second is the first,
+//! unless threads disturb each other, by locks or by lines of memory that both write; loads share nothing. `worth` is what
+//! two cores give of what one gives, once by answers a second, and once by the CPU time of Callsign alone: twice, divided by
+//! how much dearer an answer has become. The second does not depend on who else uses the machine.
+
+use std::{thread, time::Duration};
 
 use anyhow::{Context, Result};
-use callsign_e2e::load::mix::{Edns, Mix};
+use callsign_e2e::load::{
+    mix::{Edns, Mix},
+    outcome::Outcome,
+    question::Question,
+};
 
 use crate::{
     Bench,
     client::{Client, Pace, WARM},
     cores,
     report::{Sample, Table, middle, range},
+    run::Run,
     servers::{Kind, Server},
 };
 
 /// A server and what was measured of it.
-struct Measured {
-    cores: usize,
+struct Measured<'a> {
+    cores: &'a [usize],
     server: Server,
-    client: Client,
+    /// One for each core.
+    clients: Vec<Client>,
+    outcomes: Vec<Outcome>,
     samples: Vec<Sample>,
     /// The CPU time of each thread that answers, of all rounds, in seconds.
     threads: Vec<f64>,
@@ -35,64 +46,99 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
     let mut measured = Vec::new();
     for cores in [&both[..1], &both[..]] {
         let server = bench.start.on(cores).start(Kind::Callsign)?;
-        let client = Client::new(server.address)?;
+        let clients = cores.iter().map(|_| Client::new(server.address)).collect::<Result<_>>()?;
+        let outcomes = Client::new(server.address)?.learn(&questions)?;
         measured.push(Measured {
-            cores: cores.len(),
+            cores,
             server,
-            client,
+            clients,
+            outcomes,
             samples: Vec::new(),
             threads: Vec::new(),
         });
     }
     for _ in 0..bench.args.rounds {
-        for Measured { server, client, samples, threads, .. } in &mut measured {
-            let outcomes = client.learn(&questions)?;
-            client.load(&questions, &outcomes, Pace::Closed, WARM)?;
-            let before = cores::threads(&server.processes)?;
-            let run = client.load(&questions, &outcomes, Pace::Closed, bench.args.round())?;
-            let after = cores::threads(&server.processes)?;
-            run.is_right().context("callsign")?;
-            let used: Vec<(&str, std::time::Duration)> = after
-                .iter()
-                .map(|(number, name, time)| {
-                    let start = before.iter().find(|(before, ..)| before == number);
-                    (name.as_str(), start.map_or(*time, |(.., start)| time.saturating_sub(*start)))
-                })
-                .collect();
-            samples.push(Sample::new(&run, used.iter().map(|(_, time)| *time).sum()));
-            let answering = used.iter().filter(|(name, _)| name.starts_with("dns-udp"));
-            let times: Vec<f64> = answering.map(|(_, time)| time.as_secs_f64()).collect();
-            threads.resize(times.len().max(threads.len()), 0.0);
-            threads.iter_mut().zip(times).for_each(|(sum, time)| *sum += time);
-        }
+        measured.iter_mut().try_for_each(|measured| measured.round(&questions, bench.args.round()))?;
     }
     let columns = [
         ("Callsign on", 12),
         ("CPU-s/M", 7),
         ("least–most", 11),
         ("answers/s", 9),
-        ("its CPU", 8),
-        ("of threads", 14),
-        ("the load's", 10),
-        ("worth", 6),
+        ("its CPU", 7),
+        ("its threads", 12),
+        ("the loads'", 10),
+        ("worth by CPU", 12),
+        ("by answers", 10),
     ];
     let table = Table::new("Two cores against one: mix", 1, columns, bench.args.markdown);
-    let one = measured.first().map(|measured| middle(&measured.samples, |sample| sample.cost));
-    let one = one.unwrap_or(f64::NAN);
+    let one = measured.first().map(|measured| {
+        (middle(&measured.samples, |sample| sample.cost), middle(&measured.samples, |sample| sample.rate))
+    });
+    let (one_cost, one_rate) = one.unwrap_or((f64::NAN, f64::NAN));
     for Measured { cores, samples, threads, .. } in &measured {
-        let cost = middle(samples, |sample| sample.cost);
+        let (cost, rate) = (middle(samples, |sample| sample.cost), middle(samples, |sample| sample.rate));
         let total: f64 = threads.iter().sum();
         let shares: Vec<String> = threads.iter().map(|time| format!("{:.0}", time * 100.0 / total)).collect();
         table.row([
-            if *cores == 1 { "one core".to_owned() } else { format!("{cores} cores") },
+            if cores.len() == 1 { "one core".to_owned() } else { format!("{} cores", cores.len()) },
             format!("{cost:.2}"),
             range(samples, |sample| sample.cost),
-            format!("{:.0}", middle(samples, |sample| sample.rate)),
+            format!("{rate:.0}"),
             format!("{:.0} %", middle(samples, |sample| sample.busy) * 100.0),
             format!("{} %", shares.join(" + ")),
             format!("{:.0} %", middle(samples, |sample| sample.client) * 100.0),
-            format!("{:.2}", *cores as f64 * one / cost),
+            format!("{:.2}", cores.len() as f64 * one_cost / cost),
+            format!("{:.2}", rate / one_rate),
         ]);
     }
     Ok(())
+}
+
+impl Measured<'_> {
+    fn round(&mut self, questions: &[Question], time: Duration) -> Result<()> {
+        self.load(questions, WARM)?;
+        let before = cores::threads(&self.server.processes)?;
+        let run = self.load(questions, time)?;
+        let after = cores::threads(&self.server.processes)?;
+        run.is_right().context("callsign")?;
+        let used: Vec<(&str, Duration)> = after
+            .iter()
+            .map(|(number, name, time)| {
+                let start = before.iter().find(|(before, ..)| before == number);
+                (name.as_str(), start.map_or(*time, |(.., start)| time.saturating_sub(*start)))
+            })
+            .collect();
+        self.samples.push(Sample::new(&run, used.iter().map(|(_, time)| *time).sum()));
+        let answering = used.iter().filter(|(name, _)| name.starts_with("dns-udp"));
+        let times: Vec<f64> = answering.map(|(_, time)| time.as_secs_f64()).collect();
+        self.threads.resize(times.len().max(self.threads.len()), 0.0);
+        self.threads.iter_mut().zip(times).for_each(|(sum, time)| *sum += time);
+        Ok(())
+    }
+
+    /// Asks from each core at once.
+    fn load(&mut self, questions: &[Question], time: Duration) -> Result<Run> {
+        let Self { cores, clients, outcomes, .. } = self;
+        let outcomes = &**outcomes;
+        let runs: Vec<Result<Run>> = thread::scope(|scope| {
+            let loads: Vec<_> = cores
+                .iter()
+                .zip(clients)
+                .map(|(core, client)| {
+                    scope.spawn(move || {
+                        cores::keep_to(&[*core])?;
+                        client.load(questions, outcomes, Pace::Closed, time)
+                    })
+                })
+                .collect();
+            let ended = loads.into_iter().map(|load| load.join());
+            ended.map(|load| load.unwrap_or_else(|_| Err(anyhow::anyhow!("the load ended")))).collect()
+        });
+        let mut sum = Run::new()?;
+        for run in runs {
+            sum.add(&run?)?;
+        }
+        Ok(sum)
+    }
 }
