@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use callsign_e2e::load::{outcome::Outcome, question::Question};
-use callsign_mmsg::{Batch, Exchange};
+use callsign_mmsg::{Batch, Exchange, Wait};
 use nix::{
     errno::Errno,
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -151,7 +151,7 @@ impl Client {
         let mut now = Instant::now();
         for number in self.ready(LOOK)? {
             let Some(port) = self.ports.get_mut(number) else { continue };
-            let received = match self.batch.receive(port.fd()) {
+            let received = match self.batch.receive(port.fd(), Wait::No) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error).context("the server is gone"),

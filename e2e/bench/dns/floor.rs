@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use callsign_mmsg::{Batch, Exchange};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use callsign_mmsg::{Batch, Exchange, Wait};
 use socket2::SockRef;
 
 /// As many as Callsign takes at once.
@@ -22,26 +21,18 @@ const KERNEL_BUFFER: usize = 1 << 20;
 /// When the socket is not to be had, or fails.
 pub(crate) fn run(address: SocketAddr) -> Result<()> {
     let socket = UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
     // What the system does not give is not worth failing for.
     let _ = SockRef::from(&socket).set_recv_buffer_size(KERNEL_BUFFER);
     let mut batch = Batch::new(BATCH, REQUEST);
     loop {
-        match batch.receive(socket.as_fd()) {
-            Ok(count) => {
-                for at in 0..count {
-                    let Some(Exchange { request, reply, .. }) = batch.exchange(at) else { continue };
-                    reply.extend_from_slice(request);
-                    if let Some(flags) = reply.get_mut(2) {
-                        *flags |= 0x80;
-                    }
-                }
-                batch.send(socket.as_fd());
+        let count = batch.receive(socket.as_fd(), Wait::ForOne)?;
+        for at in 0..count {
+            let Some(Exchange { request, reply, .. }) = batch.exchange(at) else { continue };
+            reply.extend_from_slice(request);
+            if let Some(flags) = reply.get_mut(2) {
+                *flags |= 0x80;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
-            }
-            Err(error) => return Err(error.into()),
         }
+        batch.send(socket.as_fd());
     }
 }
