@@ -19,7 +19,17 @@ check:
 
 # Each crate builds by itself
 check-crates:
-    for crate in callsign-shared callsign-controller callsign-dns callsign-e2e callsign; do cargo check -p $crate || exit 1; done
+    for crate in callsign-shared callsign-controller callsign-dns callsign-e2e callsign-fuzz-bodies callsign; do cargo check -p $crate || exit 1; done
+
+# Fuzzes a target for a minute: answer, corefile, objects, packet, reply or zonefile (needs cargo-fuzz and a C++ compiler)
+fuzz TARGET *ARGS='-max_total_time=60':
+    mkdir -p fuzz/corpus/{{TARGET}}
+    cp Cargo.lock fuzz/Cargo.lock
+    cd fuzz && cargo fuzz run -s none {{TARGET}} corpus/{{TARGET}} seeds/{{TARGET}} -- -timeout=20 {{ARGS}}
+
+# Makes the seeds of the fuzz targets anew from the recorded cases
+fuzz-seeds:
+    cargo run -p callsign-fuzz-bodies --example seeds
 
 # Advisories, licences, bans (needs cargo-deny)
 deny:

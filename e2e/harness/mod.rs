@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod in_place;
 pub mod namespace;
 pub mod objects;
+pub mod packets;
 pub mod process;
 pub mod replicas;
 pub mod resolver;

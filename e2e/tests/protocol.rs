@@ -11,6 +11,7 @@ use callsign_e2e::{
     harness::{
         case::{self, Case},
         in_place::Place,
+        packets,
         process::Callsign,
         resolver::question,
         world::World,
@@ -79,7 +80,7 @@ async fn packets_are_answered_as_recorded() -> Result<()> {
         let name = probe["probe"].as_str().context("a probe's name")?;
         let query = unhex(probe["query"].as_str().context("a packet")?)?;
         for (field, transport) in [("udp", Transport::Udp), ("tcp", Transport::Tcp)] {
-            let wanted = wanted(name, &probe[field], transport);
+            let wanted = packets::wanted(name, &probe[field], transport == Transport::Udp);
             let found = match send(served.dns, &query, transport).await? {
                 Some(reply) => shape(&reply),
                 None => Value::Null,
@@ -91,73 +92,6 @@ async fn packets_are_answered_as_recorded() -> Result<()> {
     }
     ensure!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     Ok(())
-}
-
-/// What is wanted: what was recorded, but for the differences that the recordings' rules want.
-fn wanted(probe: &str, recorded: &Value, transport: Transport) -> Value {
-    if recorded["reply"] != true {
-        return Value::Null;
-    }
-    let fields = [
-        "id",
-        "rcode",
-        "flags",
-        "opcode",
-        "questions",
-        "answers",
-        "authority",
-        "additional",
-        "edns",
-        "options",
-    ];
-    let mut wanted: serde_json::Map<String, Value> =
-        fields.iter().map(|field| ((*field).to_owned(), recorded[field].clone())).collect();
-    let mut set = |pairs: &[(&str, Value)]| {
-        for (field, value) in pairs {
-            wanted.insert((*field).to_owned(), value.clone());
-        }
-    };
-    match probe {
-        // NOTIFY is not for us.
-        "opcode-4" | "notify" => set(&[
-            ("rcode", json!("NOTIMP")),
-            ("flags", json!(if probe == "notify" { "QR" } else { "QR RD" })),
-            ("questions", json!(0)),
-            ("answers", json!(0)),
-        ]),
-        "two-opts" | "opt-not-root" => set(&[
-            ("rcode", json!("FORMERR")),
-            ("flags", json!("QR RD")),
-            ("answers", json!(0)),
-            ("authority", json!(0)),
-            ("additional", json!(0)),
-            ("edns", json!(-1)),
-        ]),
-        // What was recorded could not be read by the recorder; it had no error in it.
-        "edns-cookie-bad" => set(&[
-            ("rcode", json!("NOERROR")),
-            ("flags", json!("QR AA RD")),
-            ("opcode", json!(0)),
-            ("questions", json!(1)),
-            ("answers", json!(1)),
-            ("authority", json!(0)),
-            ("additional", json!(0)),
-            ("edns", json!(0)),
-        ]),
-        // One RRset that has no room is not sent in part.
-        name if name.starts_with("big-") && transport == Transport::Udp => {
-            set(&[("answers", json!(0)), ("flags", json!("QR AA TC RD"))]);
-        }
-        _ => {}
-    }
-    // No option of the client's is ours to send back.
-    set(&[("options", json!([]))]);
-    // Our own payload size, and of the client's flags only DO.
-    let edns = wanted["edns"] != json!(-1);
-    let dnssec_ok = recorded["ednsflags"].as_u64().unwrap_or_default() & 0x8000;
-    wanted.insert("payload".into(), if edns { json!(1232) } else { Value::Null });
-    wanted.insert("ednsflags".into(), if edns { json!(dnssec_ok) } else { Value::Null });
-    Value::Object(wanted)
 }
 
 /// A probe of RFC 8906 8, or a question of `dig`'s compliance set: flags and opcode of the header, the OPT if there is one,

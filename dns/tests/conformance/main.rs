@@ -13,6 +13,9 @@
 mod answers;
 mod cluster;
 mod compare;
+#[path = "../../../e2e/harness/packets.rs"]
+#[expect(unreachable_pub, reason = "the harness of the black-box tests publishes it")]
+mod harness;
 mod packets;
 
 use std::{fs, path::PathBuf, sync::Arc};

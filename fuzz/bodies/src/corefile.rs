@@ -38,9 +38,12 @@ pub fn run(input: &[u8]) {
     if ["\\ ", "{$", "{%"].iter().any(|odd| shown.contains(odd)) {
         return;
     }
-    let again = read(&shown, &Texts::default()).unwrap_or_else(|error| {
-        panic!("{error}\n{text}\nwas understood as\n{shown}");
-    });
+    let again = match read(&shown, &Texts::default()) {
+        Ok(again) => again,
+        // Names in which every byte is written as four.
+        Err(error) if error.message.contains("is too long") && shown.contains("\\0") => return,
+        Err(error) => panic!("{error}\n{text}\nwas understood as\n{shown}"),
+    };
     assert_eq!(described(&again), shown, "{text}");
 }
 

@@ -32,7 +32,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::codecs;
 
 /// The most events of one input.
-const EVENTS: usize = 64;
+const EVENTS: usize = 32;
 
 /// Any bytes as events.
 ///
@@ -71,7 +71,11 @@ pub fn run(input: &[u8]) {
     let whole = Zone::new(config(), Arc::clone(&fresh.index));
     whole.set_synced();
     for (name, qtype) in questions(&fresh_views) {
-        assert_eq!(ask(&lived.zone, &name, qtype), ask(&whole, &name, qtype), "{name:02x?} {qtype}");
+        let answered = ask(&lived.zone, &name, qtype);
+        assert_eq!(answered, ask(&whole, &name, qtype), "{name:02x?} {qtype}");
+        if !answered.is_empty() {
+            codecs::read_by_both(&answered);
+        }
     }
     settles(&lived.index);
 }
@@ -176,14 +180,14 @@ fn questions(views: &[ServiceView]) -> BTreeSet<(Vec<u8>, u16)> {
     };
     add(&["cluster.local"], &[2, 6]);
     add(&["svc.cluster.local"], &[1]);
-    for view in views.iter().take(16) {
+    for view in views.iter().take(4) {
         let service = [view.key.name.as_str(), view.key.namespace.as_str(), "svc.cluster.local"];
         add(&service, &[1, 28, 33, 5]);
         add(&service[1..], &[1]);
         add(&["_web._tcp", service[0], service[1], service[2]], &[33]);
         add(&["_tcp", service[0], service[1], service[2]], &[33]);
         let published = [Source::Memberships, Source::Slices].map(|source| view.published(source));
-        for published in published.iter().flatten().take(32) {
+        for published in published.iter().flatten().take(3) {
             let SliceAddress::Ip(ip) = published.address else { continue };
             let dashed = ip.to_string().replace(['.', ':'], "-");
             let host = published.hostname.map_or(dashed.as_str(), |name| name.as_str());
@@ -220,9 +224,7 @@ fn ask(zone: &Zone, name: &[u8], qtype: u16) -> Vec<u8> {
     query.extend([0, 1]);
     let mut out = Vec::new();
     match answer::answer(zone, &query, Transport::Tcp, 0, &mut out) {
-        Outcome::Answered(_) | Outcome::Alias { .. } => {
-            codecs::read_by_both(&out);
-        }
+        Outcome::Answered(_) | Outcome::Alias { .. } => {}
         Outcome::Elsewhere(_) => out.clear(),
         Outcome::Silent => panic!("no answer"),
     }

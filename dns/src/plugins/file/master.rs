@@ -12,7 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    base::{Name as DomainName, rdata::ComposeRecordData},
+    base::{
+        Name as DomainName, ParsedName, Rtype,
+        rdata::{ComposeRecordData, ParseAnyRecordData},
+    },
+    dep::octseq::Parser,
+    rdata::AllRecordData,
     zonefile::inplace::{Entry as Scanned, Zonefile},
 };
 use hickory_proto::{
@@ -331,12 +336,23 @@ fn scan(origin: &Name, kind: &str, data: &str) -> Result<Vec<u8>, String> {
         Ok(Some(Scanned::Record(record))) => {
             let mut wire = Vec::new();
             record.data().compose_rdata(&mut wire).map_err(|_| "its data is too long".to_owned())?;
+            // The scanner lets names with empty labels pass, which cannot be read again.
+            if !is_whole(record.rtype(), &wire) {
+                return Err("its data makes no sense".to_owned());
+            }
             Ok(wire)
         }
         Ok(_) => Err("it has no data".to_owned()),
         // Its line and column are of our one line.
         Err(error) => Err(error.to_string().splitn(3, ':').last().unwrap_or_default().trim().to_owned()),
     }
+}
+
+/// Whether all of a record's data can be read again.
+fn is_whole(kind: Rtype, wire: &[u8]) -> bool {
+    let mut parser = Parser::from_ref(wire);
+    let read = AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(kind, &mut parser);
+    read.is_ok() && parser.remaining() == 0
 }
 
 /// Data as a value; of types that the codec does not know, as bytes.
@@ -480,6 +496,8 @@ $GENERATE 1-2 g$ A 192.0.2.1$
             ("$INCLUDE self", "self:1: files include files too deeply"),
             ("$TTL 1\na..b A 192.0.2.1", "db:2: 'a..b': "),
             ("$TTL 1\n@ SOA a b 1 2 3 4 x", "db:2: 'x' is no time"),
+            ("$TTL 1\n@ SRV 0 5 443 www..a.", "db:2: SRV: its data makes no sense"),
+            ("$TTL 1\n@ MX 5 a..b", "db:2: MX: its data makes no sense"),
             ("$TTL 1\n@ TXT (\"a\"", "db:2: a parenthesis is not closed"),
             ("$TTL 1\n@ TYPE1 \\# 3 000000", "db:2: A: its data makes no sense"),
         ] {

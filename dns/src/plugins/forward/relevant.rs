@@ -1,6 +1,7 @@
 //! What of a reply belongs to its question. The rest was not asked for, and nobody is to believe it (RFC 5452 6,
 //! RFC 2181 5.4.1).
 //!
+//! * All: records of the class asked for.
 //! * Answers: the records on the way from the name asked for: its own, and those of the names that aliases lead to.
 //! * Authority: SOA and NS of the zones that those names are in, and the proofs (NSEC, NSEC3, DS, RRSIG) within them.
 //! * Additional: addresses of the names that kept records point to.
@@ -17,11 +18,19 @@ use super::question::Question;
 
 /// The longest way from a name to its records that is followed.
 const ALIASES: usize = 32;
+/// The class that asks for records of all.
+const CLASS_ANY: u16 = 255;
 /// Names that addresses are kept for.
 const TARGETS: usize = 256;
 
 /// Drops what does not belong to the question, and writes the name asked for as the asker did.
 pub(super) fn keep_relevant(question: &Question, message: &mut Message) {
+    // Records of another class are of another world.
+    let same_class =
+        |record: &Record| u16::from(record.dns_class) == question.qclass || question.qclass == CLASS_ANY;
+    for section in [&mut message.answers, &mut message.authorities, &mut message.additionals] {
+        section.retain(same_class);
+    }
     let names = chain(question, &message.answers);
     message.answers.retain(|record| is_on_chain(question, &names, record));
     let above = |zone: &Name| names.iter().any(|name| zone.zone_of(name));
@@ -168,6 +177,22 @@ mod tests {
         let code = kind.parse().unwrap();
         let data = RData::Unknown { code, rdata: rdata::NULL::with(bytes) };
         Record::from_rdata(Name::from_ascii(owner).unwrap(), 60, data)
+    }
+
+    #[test]
+    fn records_of_another_class_are_dropped() {
+        let asked =
+            |qclass| Question { qclass, ..Question::probe(Name::from_ascii("a.test.").unwrap(), true) };
+        let mut message = Message::response(1, OpCode::Query);
+        let [mut ours, mut theirs] = [record("a.test. 60 NS b.test."), record("a.test. 60 NS c.test.")];
+        (ours.dns_class, theirs.dns_class) = (1.into(), 3.into());
+        message.answers = vec![ours.clone(), theirs.clone()];
+        (message.authorities, message.additionals) = (message.answers.clone(), vec![theirs]);
+        for (qclass, counts) in [(255, [2, 2, 0]), (1, [1, 1, 0])] {
+            keep_relevant(&asked(qclass), &mut message);
+            let sections = [&message.answers, &message.authorities, &message.additionals];
+            assert_eq!(sections.map(Vec::len), counts, "{qclass}");
+        }
     }
 
     #[test]
