@@ -22,6 +22,7 @@ pub mod labels;
 pub mod membership;
 pub mod name;
 pub mod object;
+pub mod texts;
 pub mod watch;
 
 pub use index::{Change, ChangeKey, Feed, Index, ServiceView};

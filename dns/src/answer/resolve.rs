@@ -240,8 +240,8 @@ impl Step<'_> {
             return self.alias(target, qtype);
         }
         match qtype {
-            RecordType::A => self.add(ttl, RData::A(Set::Shared(node.shared_v4()))),
-            RecordType::AAAA => self.add(ttl, RData::Aaaa(Set::Shared(node.shared_v6()))),
+            RecordType::A => self.add(ttl, RData::A(node.shared_v4().into())),
+            RecordType::AAAA => self.add(ttl, RData::Aaaa(node.shared_v6().into())),
             RecordType::SRV => self.srv(names, node.srv()),
             _ => NODATA,
         }
@@ -270,11 +270,7 @@ impl Step<'_> {
                             let (v4, v6) = set.glue(at, host);
                             self.add_glue(&name, Set::Own(v4), Set::Own(v6));
                         }
-                        _ => self.add_glue(
-                            &name,
-                            Set::Shared(names.own.shared_v4()),
-                            Set::Shared(names.own.shared_v6()),
-                        ),
+                        _ => self.add_glue(&name, names.own.shared_v4().into(), names.own.shared_v6().into()),
                     }
                     last = Some((target, name.clone()));
                     name

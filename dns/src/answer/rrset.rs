@@ -9,6 +9,8 @@ use std::{
 use hickory_proto::rr::{Name, RecordType};
 use smallvec::SmallVec;
 
+use crate::zone::Addresses;
+
 /// All records of one name and type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RrSet {
@@ -84,6 +86,15 @@ impl<T> Deref for Set<T> {
         match self {
             Self::Shared(items) => items,
             Self::Own(items) => items,
+        }
+    }
+}
+
+impl<T> From<Addresses<T>> for Set<T> {
+    fn from(addresses: Addresses<T>) -> Self {
+        match addresses {
+            Addresses::One(one) => Self::Own(SmallVec::from_iter([one])),
+            Addresses::Many(list) => Self::Shared(list),
         }
     }
 }

@@ -217,7 +217,7 @@ impl Zone {
             };
         }
         match read_folded(name) {
-            Range::One(ip) => self.reverse.get(ip).map_or(Place::Nothing, Place::Reverse),
+            Range::One(ip) => self.reverse.get(ip, &self.services).map_or(Place::Nothing, Place::Reverse),
             Range::Many(first, last) if self.reverse.any(first, last) => Place::Empty,
             Range::Many(..) | Range::Nothing => Place::Nothing,
         }

@@ -54,7 +54,7 @@ pub(crate) use config::is_reverse;
 pub use config::{Pods, Requirement, Selector, ZoneConfig, ZoneError, reverse_zones};
 pub use hosts::{Host, Hosts};
 pub use lookup::{Found, Place};
-pub use node::{Node, SrvSet, Target};
+pub use node::{Addresses, Node, SrvSet, Target};
 pub use outside::{Outside, OutsidePlace};
 pub use reverse::{Pointer, Pointers};
 pub(crate) use reverse::{Range, read as read_reverse};

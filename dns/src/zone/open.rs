@@ -92,7 +92,7 @@ impl ServiceNames {
                 let ClusterIp::Addresses(ips) = &service.cluster_ip else { return None };
                 let ports = service.ports.iter().filter(|port| open.takes(&port.name, port.protocol));
                 let numbers: Vec<i32> = ports.map(|port| port.port).collect();
-                (!numbers.is_empty()).then(|| own_node(ips, numbers.into_iter(), false))?
+                (!numbers.is_empty()).then(|| own_node(ips, numbers.into_iter(), false, None))?
             }
             Kind::Headless => {
                 let view = super::service::select(config, view)?;
@@ -107,7 +107,7 @@ impl ServiceNames {
                         found.add(one, *host, port);
                     }
                 }
-                (!found.is_empty()).then(|| found.finish(&endpoints.hosts))?
+                (!found.is_empty()).then(|| found.finish(&endpoints.hosts, None))?
             }
             Kind::External(_) | Kind::Hidden => return None,
         };

@@ -1,46 +1,42 @@
 //! PTR records: which names an address leads to.
 //!
-//! An address belongs to several Services at once (every Service that selects the pod), so the RRset of one address is
-//! joined from what each Service says, and edited in place under its own entry: a reader has the old set or the new one.
+//! An address belongs to several Services at once (every Service that selects the pod). Here is only which: a table of
+//! pairs, one for each address at each label of a Service. The endpoint's label is asked of the Service's [names](ServiceNames) when
+//! somebody asks for it, so an endpoint costs no text here, and one whose label changes no edit.
+//!
+//! A Service's names are replaced before its pairs are: an address that has just left them leads nowhere at once, and one
+//! that stays is found all the time.
 
 use std::{
     cmp::Ordering,
-    collections::BTreeSet,
+    collections::{BTreeMap, HashMap, btree_map, hash_map::Entry},
+    hash::{BuildHasher, Hash},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
 use callsign_shared::name::Key;
-use compact_str::CompactString as Text;
-use dashmap::DashMap;
+use hashbrown::HashTable;
 use hickory_proto::rr::Name;
-use indexmap::IndexMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::service::{Pointed, ServiceNames};
+use super::{
+    Hasher,
+    names::Names,
+    service::{Pointed, ServiceNames},
+};
 use crate::folded::Folded;
 
-type Hasher = foldhash::fast::RandomState;
+/// So many that readers seldom meet the writer.
+const SHARDS: usize = 16;
 
 /// A name that an address leads to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Pointer {
-    // Those of Services come first.
-    host: Option<Text>,
-    service: Arc<Key>,
-}
-
-impl Pointer {
-    /// The endpoint's label; `None` where the address is a Service's own.
-    pub fn host(&self) -> Option<&str> {
-        self.host.as_deref()
-    }
-
-    /// The Service.
-    pub fn service(&self) -> &Key {
-        &self.service
-    }
+    names: Arc<ServiceNames>,
+    /// An index of its hosts; none where the address is the Service's own.
+    host: Option<usize>,
 }
 
 /// The names of one address, sorted.
@@ -49,85 +45,160 @@ pub type Pointers = SmallVec<[Pointer; 1]>;
 /// All addresses with names.
 #[derive(Debug, Default)]
 pub(super) struct Reverse {
-    pointers: DashMap<IpAddr, Pointers, Hasher>,
-    /// The same addresses in their order, which is that of the reverse tree: tells whether a name has names below it.
-    present: RwLock<BTreeSet<IpAddr>>,
+    v4: Pairs<Ipv4Addr>,
+    v6: Pairs<Ipv6Addr>,
+    /// The inner nodes of `in-addr.arpa`, by how many octets they have and by the first address below: how many pairs are
+    /// below. Addresses of pods share most of their octets, so these are few.
+    inner: RwLock<HashMap<(u8, Ipv4Addr), u32, Hasher>>,
+    /// As [`Self::inner`] for `ip6.arpa`, whose tree is too deep for that: each address and how many pairs it has.
+    present: RwLock<BTreeMap<Ipv6Addr, u32>>,
+}
+
+/// Addresses with the Services that have them.
+struct Pairs<T> {
+    shards: [RwLock<HashTable<(T, Arc<Key>)>>; SHARDS],
+    hasher: Hasher,
+}
+
+impl Pointer {
+    /// The endpoint's label; `None` where the address is a Service's own.
+    pub fn host(&self) -> Option<&str> {
+        self.names.hosts.get(self.host?).map(super::Host::label)
+    }
+
+    /// The Service.
+    pub fn service(&self) -> &Key {
+        &self.names.key
+    }
+}
+
+impl PartialEq for Pointer {
+    fn eq(&self, other: &Self) -> bool {
+        (self.host(), self.service()) == (other.host(), other.service())
+    }
 }
 
 impl Reverse {
     /// The PTR records of an address. A Service's own address leads to one Service only; an endpoint's leads to the
     /// endpoint under every Service that has it.
-    pub(super) fn get(&self, ip: IpAddr) -> Option<Pointers> {
-        let pointers = self.pointers.get(&ip)?;
-        match pointers.first()? {
-            own if own.host().is_none() => Some(Pointers::from_iter([own.clone()])),
-            _ => Some(pointers.clone()),
+    pub(super) fn get(&self, ip: IpAddr, all: &Names) -> Option<Pointers> {
+        let mut services: SmallVec<[Arc<Key>; 4]> = match ip {
+            IpAddr::V4(ip) => self.v4.services(ip),
+            IpAddr::V6(ip) => self.v6.services(ip),
+        };
+        services.sort_unstable();
+        services.dedup();
+        let mut pointers = Pointers::new();
+        for service in services {
+            let Some(names) = all.get(&super::service_key(&service)) else { continue };
+            if names.has_own_pointer(ip) {
+                pointers.push(Pointer { names: Arc::clone(&names), host: None });
+            }
+            pointers.extend(
+                names.hosts.having(ip).map(|host| Pointer { names: Arc::clone(&names), host: Some(host) }),
+            );
         }
+        // Those of Services come first.
+        pointers.sort_by(|a, b| (a.host(), a.service()).cmp(&(b.host(), b.service())));
+        if pointers.first()?.host.is_none() {
+            pointers.truncate(1);
+        }
+        Some(pointers)
     }
 
     /// All addresses, in order.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        self.present.read().iter().copied().collect()
+        let mut all: Vec<IpAddr> = self.v4.all().map(IpAddr::V4).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.extend(self.present.read().keys().copied().map(IpAddr::V6));
+        all
     }
 
-    /// Whether any address is in the range.
+    /// Whether any address is below the node of the reverse tree whose first and last address these are.
     pub(super) fn any(&self, first: IpAddr, last: IpAddr) -> bool {
-        self.present.read().range(first..=last).next().is_some()
+        match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                let octets = (first.to_bits() ^ last.to_bits()).leading_zeros() / 8;
+                self.inner.read().contains_key(&(octets as u8, first))
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.present.read().range(first..=last).next().is_some(),
+            _ => false,
+        }
     }
 
-    /// Replaces what one Service says. Touches only addresses about which it says something else than before.
+    /// Replaces what one Service says. Touches only addresses that it has now and had not, or had and has not.
     pub(super) fn replace(&self, service: &Arc<Key>, old: Option<&ServiceNames>, new: Option<&ServiceNames>) {
-        let mut changed: IndexMap<IpAddr, Changed<'_>, Hasher> = IndexMap::default();
-        differences(old, new, |ip, label, is_new| {
-            let changed = changed.entry(ip).or_default();
-            if is_new { &mut changed.said } else { &mut changed.unsaid }.push(label);
-        });
-        for (ip, changed) in changed {
-            self.edit(ip, service, &changed);
+        let mut unsaid = Vec::new();
+        differences(old, new, |ip, is_new| if is_new { self.say(ip, service) } else { unsaid.push(ip) });
+        // Afterwards: an address that only leads to another label is there all the time.
+        unsaid.into_iter().for_each(|ip| self.unsay(ip, service));
+    }
+
+    fn say(&self, ip: IpAddr, service: &Arc<Key>) {
+        match ip {
+            IpAddr::V4(ip) => {
+                {
+                    let mut inner = self.inner.write();
+                    inner_nodes(ip).into_iter().for_each(|node| *inner.entry(node).or_default() += 1);
+                }
+                self.v4.insert(ip, service);
+            }
+            IpAddr::V6(ip) => {
+                *self.present.write().entry(ip).or_default() += 1;
+                self.v6.insert(ip, service);
+            }
         }
     }
 
-    fn edit(&self, ip: IpAddr, service: &Arc<Key>, changed: &Changed<'_>) {
-        if !changed.said.is_empty() {
-            self.present.write().insert(ip);
-        }
-        let mut entry = self.pointers.entry(ip).or_default();
-        entry.retain(|pointer| pointer.service != *service || !changed.unsaid.contains(&pointer.host()));
-        let pointer =
-            |label: &Option<&str>| Pointer { host: label.map(Text::new), service: Arc::clone(service) };
-        entry.extend(changed.said.iter().map(pointer));
-        entry.sort_unstable();
-        let empty = entry.is_empty();
-        entry.shrink_to_fit();
-        drop(entry);
-        if empty {
-            self.pointers.remove(&ip);
-            self.present.write().remove(&ip);
+    fn unsay(&self, ip: IpAddr, service: &Key) {
+        match ip {
+            IpAddr::V4(ip) if self.v4.remove(ip, service) => {
+                let mut inner = self.inner.write();
+                for node in inner_nodes(ip) {
+                    if let Entry::Occupied(mut pairs) = inner.entry(node) {
+                        *pairs.get_mut() -= 1;
+                        if *pairs.get() == 0 {
+                            pairs.remove();
+                        }
+                    }
+                }
+            }
+            IpAddr::V6(ip) if self.v6.remove(ip, service) => {
+                if let btree_map::Entry::Occupied(mut pairs) = self.present.write().entry(ip) {
+                    *pairs.get_mut() -= 1;
+                    if *pairs.get() == 0 {
+                        pairs.remove();
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     #[cfg(test)]
-    pub(super) fn snapshot(&self) -> std::collections::BTreeMap<IpAddr, Vec<Pointer>> {
-        assert_eq!(self.present.read().len(), self.pointers.len());
-        self.pointers.iter().map(|entry| (*entry.key(), entry.value().to_vec())).collect()
+    pub(super) fn snapshot(&self, all: &Names) -> BTreeMap<IpAddr, Vec<(Option<String>, Key)>> {
+        let addresses = self.addresses();
+        let mut inner: HashMap<(u8, Ipv4Addr), u32, Hasher> = HashMap::default();
+        for ip in self.v4.all() {
+            inner_nodes(ip).into_iter().for_each(|node| *inner.entry(node).or_default() += 1);
+        }
+        assert_eq!(*self.inner.read(), inner);
+        assert_eq!(self.present.read().values().sum::<u32>() as usize, self.v6.all().count());
+        let pointers = |ip| {
+            let pointers = self.get(ip, all).expect("an address leads somewhere");
+            pointers.iter().map(|one| (one.host().map(str::to_owned), one.service().clone())).collect()
+        };
+        addresses.into_iter().map(|ip| (ip, pointers(ip))).collect()
     }
 }
 
-type Label<'a> = Option<&'a str>;
-
-/// What a Service says of an address no longer, and what it says now.
-#[derive(Default)]
-struct Changed<'a> {
-    unsaid: SmallVec<[Label<'a>; 2]>,
-    said: SmallVec<[Label<'a>; 2]>,
-}
-
-/// Tells of each address and label that only one of both has, and whether it is the new one. Both are in the order of their
+/// Tells of each address that only one of both has at a label, and whether it is the new one. Both are in the order of their
 /// labels, so they are walked through together; nearly always nearly all is equal.
 fn differences<'a>(
     old: Option<&'a ServiceNames>,
     new: Option<&'a ServiceNames>,
-    mut tell: impl FnMut(IpAddr, Label<'a>, bool),
+    mut tell: impl FnMut(IpAddr, bool),
 ) {
     let mut old = old.into_iter().flat_map(ServiceNames::pointed).peekable();
     let mut new = new.into_iter().flat_map(ServiceNames::pointed).peekable();
@@ -146,10 +217,77 @@ fn differences<'a>(
         let mut only = |one: Option<Pointed<'a>>, other: Option<Pointed<'a>>, is_new| {
             let Some(one) = one else { return };
             let ips = one.ips().filter(|ip| !other.is_some_and(|other| other.has(*ip)));
-            ips.for_each(|ip| tell(ip, one.label, is_new));
+            ips.for_each(|ip| tell(ip, is_new));
         };
         only(before, now, false);
         only(now, before, true);
+    }
+}
+
+/// The nodes of the reverse tree above an address, `in-addr.arpa` among them.
+fn inner_nodes(ip: Ipv4Addr) -> [(u8, Ipv4Addr); 4] {
+    let [a, b, c, _] = ip.octets();
+    [
+        (0, Ipv4Addr::UNSPECIFIED),
+        (1, Ipv4Addr::new(a, 0, 0, 0)),
+        (2, Ipv4Addr::new(a, b, 0, 0)),
+        (3, Ipv4Addr::new(a, b, c, 0)),
+    ]
+}
+
+impl<T: Copy + Eq + Hash> Pairs<T> {
+    fn services(&self, ip: T) -> SmallVec<[Arc<Key>; 4]> {
+        let Some((hash, shard)) = self.place(ip) else { return SmallVec::new() };
+        let shard = shard.read();
+        let found = shard.iter_hash(hash).filter(|(known, _)| *known == ip);
+        found.map(|(_, service)| Arc::clone(service)).collect()
+    }
+
+    /// Adds a pair. It is there as often as it was added.
+    fn insert(&self, ip: T, service: &Arc<Key>) {
+        let Some((hash, shard)) = self.place(ip) else { return };
+        let pair = (ip, Arc::clone(service));
+        shard.write().insert_unique(hash, pair, |(known, _)| self.hasher.hash_one(known));
+    }
+
+    fn remove(&self, ip: T, service: &Key) -> bool {
+        let Some((hash, shard)) = self.place(ip) else { return false };
+        let mut shard = shard.write();
+        let Ok(pair) = shard.find_entry(hash, |(known, of)| *known == ip && **of == *service) else {
+            return false;
+        };
+        pair.remove();
+        // Room is given back once three quarters of it are free, and half of it is kept for those that come.
+        if shard.capacity() > shard.len().max(64) * 4 {
+            let half = shard.len() * 2;
+            shard.shrink_to(half, |(known, _)| self.hasher.hash_one(known));
+        }
+        true
+    }
+
+    /// The address of every pair, in no order.
+    fn all(&self) -> impl Iterator<Item = T> {
+        let shards = self.shards.iter();
+        shards.flat_map(|shard| shard.read().iter().map(|(ip, _)| *ip).collect::<Vec<_>>())
+    }
+
+    fn place(&self, ip: T) -> Option<(u64, &RwLock<HashTable<(T, Arc<Key>)>>)> {
+        let hash = self.hasher.hash_one(ip);
+        // A table itself places its values by the lowest and the highest bits of a hash.
+        let shard = self.shards.get((hash >> 32) as usize % SHARDS)?;
+        Some((hash, shard))
+    }
+}
+
+impl<T> Default for Pairs<T> {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::default()), hasher: Hasher::default() }
+    }
+}
+
+impl<T> std::fmt::Debug for Pairs<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pairs").finish_non_exhaustive()
     }
 }
 

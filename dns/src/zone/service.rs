@@ -20,7 +20,7 @@ use std::{
 
 use callsign_shared::{
     index::{Published, ServiceView},
-    name::Key,
+    name::{Key, Name as ObjectName},
     object::{ClusterIp, EndpointPort, Protocol, Service, SliceAddress},
 };
 use compact_str::{CompactString as Text, format_compact};
@@ -60,7 +60,7 @@ pub enum Kind {
     /// Its endpoints answer for it.
     Headless,
     /// It is an alias of another name and has no names below.
-    External(Name),
+    External(Box<Name>),
     /// It has no names, only PTR records that lead to it: it is empty and such Services are ignored, or it is gone and
     /// its slices are not.
     Hidden,
@@ -70,7 +70,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortNames {
     /// The port's name, in lower case.
-    pub name: Text,
+    pub name: ObjectName,
     /// Its protocol.
     pub protocol: Protocol,
     /// The records.
@@ -97,23 +97,27 @@ impl ServiceNames {
         match &view.service {
             Some(service) if service.is_external() => {
                 if let Some(target) = external_target(service) {
-                    names.kind = Kind::External(target);
+                    names.kind = Kind::External(Box::new(target));
                 }
             }
             Some(service) => match &service.cluster_ip {
                 ClusterIp::Addresses(ips) => {
-                    names.own =
-                        own_node(ips, service.ports.iter().map(|port| port.port), service.ports.is_empty());
+                    names.own = own_node(
+                        ips,
+                        service.ports.iter().map(|port| port.port),
+                        service.ports.is_empty(),
+                        None,
+                    );
                     if !(config.ignore_empty_service && endpoints.published.is_empty()) {
                         names.kind = Kind::ClusterIp;
-                        names.ports = service_ports(service, ips);
+                        names.ports = service_ports(service, ips, &names.own);
                         names.aliases = endpoints.aliases.clone();
                     }
                 }
                 ClusterIp::Headless if !endpoints.published.is_empty() => {
                     names.kind = Kind::Headless;
                     names.own = endpoints.own();
-                    names.ports = endpoints.ports();
+                    names.ports = endpoints.ports(&names.own);
                     names.aliases = endpoints.aliases.clone();
                 }
                 ClusterIp::Headless | ClusterIp::Unset => {}
@@ -133,12 +137,25 @@ impl ServiceNames {
     /// The addresses that have PTR records because of this Service, by the label to which they lead: its own (no label)
     /// come first, then its endpoints', in the order of the labels.
     pub(super) fn pointed(&self) -> impl Iterator<Item = Pointed<'_>> {
-        // A headless Service's own name has its endpoints' addresses, which point to the endpoints.
-        let own = (self.kind != Kind::Headless).then_some(&self.own);
+        let own = self.own_pointers();
         let own = own.into_iter().map(|own| Pointed { label: None, v4: own.v4(), v6: own.v6() });
         let hosts =
             self.hosts.iter().map(|host| Pointed { label: Some(host.label()), v4: host.v4(), v6: host.v6() });
         own.chain(hosts)
+    }
+
+    /// Whether an address has a PTR record that leads to the Service itself.
+    pub(super) fn has_own_pointer(&self, ip: IpAddr) -> bool {
+        self.own_pointers().is_some_and(|own| match ip {
+            IpAddr::V4(ip) => own.v4().contains(&ip),
+            IpAddr::V6(ip) => own.v6().contains(&ip),
+        })
+    }
+
+    /// The node whose addresses lead to the Service itself.
+    fn own_pointers(&self) -> Option<&Node> {
+        // A headless Service's own name has its endpoints' addresses, which point to the endpoints.
+        (self.kind != Kind::Headless).then_some(&self.own)
     }
 }
 
@@ -217,25 +234,31 @@ fn number(port: i32) -> Option<u16> {
 
 // === Services with cluster IPs ===
 
-pub(super) fn own_node(ips: &[IpAddr], ports: impl Iterator<Item = i32>, portless: bool) -> Node {
+/// Addresses that `like` has too are shared with it.
+pub(super) fn own_node(
+    ips: &[IpAddr],
+    ports: impl Iterator<Item = i32>,
+    portless: bool,
+    like: Option<&Node>,
+) -> Node {
     let mut records: Vec<(Target, u16)> = ports.filter_map(number).map(|port| (Target::Own, port)).collect();
     let candidates = ips.len() * if portless { 1 } else { records.len() };
     records.sort_unstable();
     records.dedup();
     let srv = SrvSet::new(weight(candidates), records, Vec::new());
     let (v4, v6) = split(ips.iter().copied());
-    Node::new(v4, v6, srv, None)
+    Node::new(v4, v6, srv, None, like)
 }
 
-fn service_ports(service: &Service, ips: &[IpAddr]) -> Box<[PortNames]> {
-    let mut ports: BTreeMap<(Text, Protocol), Vec<i32>> = BTreeMap::new();
+fn service_ports(service: &Service, ips: &[IpAddr], own: &Node) -> Box<[PortNames]> {
+    let mut ports: BTreeMap<(ObjectName, Protocol), Vec<i32>> = BTreeMap::new();
     for port in &service.ports {
         let name = port.name.to_ascii_lowercase();
         if is_label(&name) {
             ports.entry((name.into(), port.protocol)).or_default().push(port.port);
         }
     }
-    let node = |numbers: Vec<i32>| own_node(ips, numbers.into_iter(), false);
+    let node = |numbers: Vec<i32>| own_node(ips, numbers.into_iter(), false, Some(own));
     ports
         .into_iter()
         .map(|((name, protocol), numbers)| PortNames { name, protocol, node: node(numbers) })
@@ -323,12 +346,12 @@ impl<'a> Endpoints<'a> {
                 found.add_port(*host, port, &one.address);
             }
         }
-        found.finish(&self.hosts)
+        found.finish(&self.hosts, None)
     }
 
     /// The records at a headless Service's named ports: of the endpoints that have the port.
-    fn ports(&self) -> Box<[PortNames]> {
-        let mut all: IndexMap<(Text, Protocol), Found, Hasher> = IndexMap::default();
+    fn ports(&self, own: &Node) -> Box<[PortNames]> {
+        let mut all: IndexMap<(ObjectName, Protocol), Found, Hasher> = IndexMap::default();
         // Nearly all endpoints of a Service have the same ports: which of `all` each leads to is looked up once.
         let mut last: (&[EndpointPort], SmallVec<[Option<usize>; 4]>) = Default::default();
         for (one, host) in &self.published {
@@ -342,7 +365,7 @@ impl<'a> Endpoints<'a> {
             }
         }
         all.sort_unstable_keys();
-        let node = |found: Found| found.finish(&self.hosts);
+        let node = |found: Found| found.finish(&self.hosts, Some(own));
         all.into_iter()
             .map(|((name, protocol), found)| PortNames { name, protocol, node: node(found) })
             .collect()
@@ -350,8 +373,8 @@ impl<'a> Endpoints<'a> {
 }
 
 /// Where among `all` the records of a port are gathered; `None` if its name is no label.
-fn place(all: &mut IndexMap<(Text, Protocol), Found, Hasher>, port: &EndpointPort) -> Option<usize> {
-    let name = Text::from(port.name.as_deref().unwrap_or_default().to_ascii_lowercase());
+fn place(all: &mut IndexMap<(ObjectName, Protocol), Found, Hasher>, port: &EndpointPort) -> Option<usize> {
+    let name = ObjectName::from(port.name.as_deref().unwrap_or_default().to_ascii_lowercase());
     is_label(&name).then(|| {
         let entry = all.entry((name, port.protocol));
         let at = entry.index();
@@ -421,7 +444,8 @@ impl Found {
         }
     }
 
-    pub(super) fn finish(mut self, hosts: &Hosts) -> Node {
+    /// Addresses that `like` has too are shared with it.
+    pub(super) fn finish(mut self, hosts: &Hosts, like: Option<&Node>) -> Node {
         self.srv.sort_unstable();
         self.srv.dedup();
         self.meant.sort_unstable();
@@ -434,7 +458,7 @@ impl Found {
         let (v4, v6) = split(self.ips.into_iter());
         // A CNAME stands alone at its name (RFC 2181 10.1): addresses go before it, and one of several is chosen.
         let alias = self.names.into_iter().min().filter(|_| v4.is_empty() && v6.is_empty());
-        Node::new(v4, v6, SrvSet::new(weight(self.candidates), self.srv, partial), alias)
+        Node::new(v4, v6, SrvSet::new(weight(self.candidates), self.srv, partial), alias, like)
     }
 }
 
@@ -443,7 +467,7 @@ pub(super) fn host_label(config: &ZoneConfig, endpoint: &Published<'_>) -> Text 
     let pod = endpoint.target.filter(|_| config.endpoint_pod_names);
     let mut given = endpoint.hostname.into_iter().chain(pod);
     // A pod's name may have dots and 253 bytes; such a name is no label.
-    let given = given.find(|text| is_label(text)).map(|text| Text::from(text.as_str()));
+    let given = given.find(|text| is_label(text)).map(Text::from);
     given.unwrap_or_else(|| match &endpoint.address {
         SliceAddress::Ip(ip) => dashed(*ip),
         SliceAddress::Name(name) => Text::from(name.to_ascii_lowercase().replace('.', "-")),

@@ -14,7 +14,7 @@ use crate::testing::{self, apply, pod};
 #[derive(Debug, PartialEq)]
 struct Snapshot {
     services: BTreeMap<Text, ServiceNames>,
-    reverse: BTreeMap<IpAddr, Vec<Pointer>>,
+    reverse: BTreeMap<IpAddr, Vec<(Option<String>, Key)>>,
     namespaces: BTreeMap<ObjectName, NamespaceState>,
     clients: BTreeMap<IpAddr, Vec<clients::Holder>>,
     name_servers: Vec<NameServer>,
@@ -30,7 +30,7 @@ impl Snapshot {
                 .iter()
                 .map(|names| (service_key(&names.key), names.as_ref().clone()))
                 .collect(),
-            reverse: zone.reverse.snapshot(),
+            reverse: zone.reverse.snapshot(&zone.services),
             namespaces: zone.namespaces.iter().map(|e| (e.key().clone(), *e.value())).collect(),
             clients: zone.clients.snapshot(),
             name_servers: zone.name_servers().to_vec(),

@@ -40,7 +40,7 @@ pub use view::{Published, ServiceView, Source};
 
 use crate::{
     name::{Key, Name},
-    object::{Decode, EndpointSlice, Endpoints, Namespace, Node, Pod, Service},
+    object::{AnsweredSlice, Decode, EndpointSlice, Endpoints, Namespace, Node, Pod, Service},
 };
 
 /// The index. Share it in an [`Arc`].
@@ -234,6 +234,24 @@ indexed! {
     3, Service, "services", apply_service, delete_service, service_keys;
     4, Endpoints, "endpoints", apply_endpoints, delete_endpoints, endpoints_keys;
     5, EndpointSlice, "endpointslices", apply_slice, delete_slice, slice_keys;
+}
+
+/// The same slices, of which only what is answered is kept.
+impl<const TARGETS: bool> Indexed for AnsweredSlice<TARGETS> {
+    const PLURAL: &'static str = EndpointSlice::PLURAL;
+    const SLOT: usize = EndpointSlice::SLOT;
+
+    fn apply(self, index: &Index) {
+        EndpointSlice::from(self).apply(index);
+    }
+
+    fn delete(index: &Index, key: &Key) {
+        EndpointSlice::delete(index, key);
+    }
+
+    fn keys(index: &Index) -> Vec<Key> {
+        EndpointSlice::keys(index)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     membership::Membership,
-    name::{Key, Name},
+    name::Key,
     object::{EndpointPort, EndpointSlice, Endpoints, Service, SliceAddress},
 };
 
@@ -41,9 +41,9 @@ pub struct Published<'a> {
     /// The address.
     pub address: SliceAddress,
     /// Its name under the Service.
-    pub hostname: Option<&'a Name>,
+    pub hostname: Option<&'a str>,
     /// The name of the object it stands for, usually a pod's.
-    pub target: Option<&'a Name>,
+    pub target: Option<&'a str>,
     /// Its ports; none where the Service or the slice has none.
     pub ports: &'a [EndpointPort],
 }
@@ -67,8 +67,8 @@ impl ServiceView {
                 for member in self.members.iter().filter(|member| member.answers(family)) {
                     published.extend(member.addresses(family).map(|ip| Published {
                         address: SliceAddress::Ip(ip),
-                        hostname: member.hostname.as_ref(),
-                        target: Some(&member.pod.meta.key.name),
+                        hostname: member.hostname.as_deref(),
+                        target: Some(member.pod.meta.key.name.as_str()),
                         ports: &member.ports,
                     }));
                 }
@@ -78,11 +78,18 @@ impl ServiceView {
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.is_ready()) {
                 published.extend(endpoint.addresses.iter().map(|address| Published {
                     address: address.clone(),
-                    hostname: endpoint.hostname.as_ref(),
-                    target: endpoint.target.as_ref().map(|target| &target.name),
+                    hostname: endpoint.hostname.as_deref(),
+                    target: endpoint.target.as_ref().map(|target| target.name.as_str()),
                     ports: slice.ports.as_deref().unwrap_or_default(),
                 }));
             }
+            let ready = slice.ready.iter().flat_map(|ready| ready.iter());
+            published.extend(ready.map(|(address, hostname, target)| Published {
+                address,
+                hostname,
+                target,
+                ports: slice.ports.as_deref().unwrap_or_default(),
+            }));
         }
         published
     }

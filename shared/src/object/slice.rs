@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference, Target,
+    Decode, DecodeError, EndpointPort, Family, ForeignWrites, Meta, OwnerReference, ReadyAddresses, Target,
     address::parse_ip,
     meta::{WireMeta, fitted, null_is_default},
     well_known,
@@ -33,6 +33,8 @@ pub struct EndpointSlice {
     pub address_type: AddressType,
     /// The endpoints, in the order they were written.
     pub endpoints: Vec<SliceEndpoint>,
+    /// Of a slice that is only [answered](super::AnsweredSlice), what is in the place of `endpoints`.
+    pub ready: Option<Box<ReadyAddresses>>,
     /// The ports of every endpoint in it; `None` where the field is null or absent.
     pub ports: Option<Vec<EndpointPort>>,
     /// Who else wrote it.
@@ -204,14 +206,7 @@ impl Decode for EndpointSlice {
     fn decode(json: &str) -> Result<Self, DecodeError> {
         let mut wire: Wire = serde_json::from_str(json)?;
         let address_type = wire.address_type;
-        let read = |text: CompactString| match address_type {
-            AddressType::V4 | AddressType::V6 => {
-                let ip = parse_ip(&text);
-                ip.map(SliceAddress::Ip)
-                    .ok_or_else(|| DecodeError(format!("endpoints: {text:?} is not an IP address")))
-            }
-            AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text.into())),
-        };
+        let read = |text: CompactString| read_address(address_type, &text);
         let mut endpoints = Vec::with_capacity(wire.endpoints.len());
         for endpoint in wire.endpoints {
             endpoints.push(SliceEndpoint {
@@ -226,6 +221,7 @@ impl Decode for EndpointSlice {
         }
         Ok(Self {
             endpoints,
+            ready: None,
             annotations: std::mem::take(&mut wire.metadata.annotations),
             owners: std::mem::take(&mut wire.metadata.owner_references),
             finalizers: std::mem::take(&mut wire.metadata.finalizers),
@@ -238,6 +234,19 @@ impl Decode for EndpointSlice {
 
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+}
+
+/// An address of a slice of this type.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn read_address(kind: AddressType, text: &str) -> Result<SliceAddress, DecodeError> {
+    match kind {
+        AddressType::V4 | AddressType::V6 => parse_ip(text)
+            .map(SliceAddress::Ip)
+            .ok_or_else(|| DecodeError(format!("endpoints: {text:?} is not an IP address"))),
+        AddressType::Fqdn | AddressType::Other => Ok(SliceAddress::Name(text.into())),
     }
 }
 

@@ -1,0 +1,197 @@
+//! EndpointSlices for processes that only answer: of an endpoint nothing but what is in an answer.
+//!
+//! DNS asks of an endpoint whether it is ready, its addresses, its hostname, and in one mode the name of its pod. A process
+//! without controllers writes no slices, so it has no use for Nodes, zones, hints and identities, for owners and for who
+//! else wrote. Without them, and in columns, an endpoint takes a fifth.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use compact_str::CompactString;
+use serde::{Deserialize, de::IgnoredAny};
+use smallvec::SmallVec;
+
+use super::{
+    AddressType, Conditions, Decode, DecodeError, EndpointPort, EndpointSlice, Meta, SliceAddress,
+    meta::{WireMeta, fitted, null_is_default},
+    slice::read_address,
+    well_known,
+};
+use crate::{labels::Labels, texts::Texts};
+
+/// An EndpointSlice that is read for what is in answers: its endpoints are in [`EndpointSlice::ready`]. With `TARGETS`
+/// the names of what they stand for too.
+#[derive(Clone, Debug)]
+pub struct AnsweredSlice<const TARGETS: bool>(EndpointSlice);
+
+/// The addresses of a slice's endpoints that are ready, each by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadyAddresses {
+    addresses: Addresses,
+    /// The endpoint's hostname for each of them, empty where it has none. No texts at all: none has one.
+    hostnames: Texts,
+    /// Likewise the names of what they stand for.
+    targets: Texts,
+}
+
+/// Addresses, in the form that takes the least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Addresses {
+    V4(Box<[Ipv4Addr]>),
+    V6(Box<[Ipv6Addr]>),
+    Any(Box<[SliceAddress]>),
+}
+
+impl<const TARGETS: bool> From<AnsweredSlice<TARGETS>> for EndpointSlice {
+    fn from(slice: AnsweredSlice<TARGETS>) -> Self {
+        slice.0
+    }
+}
+
+impl ReadyAddresses {
+    /// Each address with the endpoint's hostname and the name of what it stands for.
+    pub fn iter(&self) -> impl Iterator<Item = (SliceAddress, Option<&str>, Option<&str>)> {
+        (0..self.addresses.len()).filter_map(|at| {
+            let hostname = self.hostnames.get(at).filter(|text| !text.is_empty());
+            let target = self.targets.get(at).filter(|text| !text.is_empty());
+            Some((self.addresses.get(at)?, hostname, target))
+        })
+    }
+}
+
+impl Addresses {
+    fn len(&self) -> usize {
+        match self {
+            Self::V4(list) => list.len(),
+            Self::V6(list) => list.len(),
+            Self::Any(list) => list.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<SliceAddress> {
+        match self {
+            Self::V4(list) => list.get(at).map(|ip| SliceAddress::Ip(IpAddr::V4(*ip))),
+            Self::V6(list) => list.get(at).map(|ip| SliceAddress::Ip(IpAddr::V6(*ip))),
+            Self::Any(list) => list.get(at).cloned(),
+        }
+    }
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::V4(Box::default())
+    }
+}
+
+impl From<Vec<SliceAddress>> for Addresses {
+    fn from(list: Vec<SliceAddress>) -> Self {
+        let v4 = |address: &SliceAddress| match address {
+            SliceAddress::Ip(IpAddr::V4(ip)) => Some(*ip),
+            _ => None,
+        };
+        let v6 = |address: &SliceAddress| match address {
+            SliceAddress::Ip(IpAddr::V6(ip)) => Some(*ip),
+            _ => None,
+        };
+        if let Some(list) = list.iter().map(v4).collect() {
+            Self::V4(list)
+        } else if let Some(list) = list.iter().map(v6).collect() {
+            Self::V6(list)
+        } else {
+            Self::Any(list.into())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound = "T: Deserialize<'de>")]
+struct Wire<T> {
+    #[serde(default, deserialize_with = "null_is_default")]
+    metadata: WireMeta,
+    #[serde(default)]
+    address_type: AddressType,
+    #[serde(default, deserialize_with = "null_is_default")]
+    endpoints: Vec<Endpoint<T>>,
+    ports: Option<Vec<EndpointPort>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound = "T: Deserialize<'de>")]
+struct Endpoint<T> {
+    #[serde(default, deserialize_with = "null_is_default")]
+    addresses: SmallVec<[CompactString; 1]>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    conditions: Conditions,
+    hostname: Option<CompactString>,
+    target_ref: Option<T>,
+}
+
+#[derive(Deserialize)]
+struct TargetName {
+    #[serde(default)]
+    name: CompactString,
+}
+
+/// What is read of `targetRef`.
+trait ReadTarget: for<'de> Deserialize<'de> {
+    fn name(&self) -> &str;
+}
+
+impl ReadTarget for TargetName {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl ReadTarget for IgnoredAny {
+    fn name(&self) -> &str {
+        ""
+    }
+}
+
+fn decode<T: ReadTarget>(json: &str) -> Result<EndpointSlice, DecodeError> {
+    let wire: Wire<T> = serde_json::from_str(json)?;
+    let (mut addresses, mut owners) = (Vec::new(), Vec::new());
+    // What is not ready is read too: a slice with a bad address is refused in every process.
+    for endpoint in &wire.endpoints {
+        for address in &endpoint.addresses {
+            let address = read_address(wire.address_type, address)?;
+            if endpoint.conditions.ready != Some(false) {
+                addresses.push(address);
+                owners.push(endpoint);
+            }
+        }
+    }
+    let texts = |of: fn(&Endpoint<T>) -> &str| -> Texts {
+        let texts = owners.iter().map(|endpoint| of(endpoint));
+        if texts.clone().all(str::is_empty) { Texts::default() } else { texts.collect() }
+    };
+    let ready = ReadyAddresses {
+        addresses: addresses.into(),
+        hostnames: texts(|endpoint| endpoint.hostname.as_deref().unwrap_or_default()),
+        targets: texts(|endpoint| endpoint.target_ref.as_ref().map_or("", T::name)),
+    };
+    // When the change behind the slice happened is told of by DNS as well.
+    let trigger = wire.metadata.annotations.get(well_known::LAST_CHANGE_TRIGGER_TIME);
+    let annotations: Labels =
+        trigger.map(|time| (well_known::LAST_CHANGE_TRIGGER_TIME, time.clone())).into_iter().collect();
+    Ok(EndpointSlice {
+        annotations,
+        address_type: wire.address_type,
+        ready: Some(Box::new(ready)),
+        ports: wire.ports.map(fitted),
+        meta: wire.metadata.into(),
+        ..EndpointSlice::default()
+    })
+}
+
+impl<const TARGETS: bool> Decode for AnsweredSlice<TARGETS> {
+    type Api = <EndpointSlice as Decode>::Api;
+
+    fn decode(json: &str) -> Result<Self, DecodeError> {
+        if TARGETS { decode::<TargetName>(json) } else { decode::<IgnoredAny>(json) }.map(Self)
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.0.meta
+    }
+}
