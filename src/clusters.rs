@@ -136,13 +136,14 @@ impl plugin::Clusters for Clusters {
         let mut config = directive.zone.clone();
         config.source = self.settings.source;
         config.own_addresses.clone_from(&self.settings.own_addresses);
-        let pods = config.pods == Pods::Verified;
-        let mut all = self.all.lock();
-        let fits = |cluster: &Cluster| {
-            cluster.access == directive.cluster && (cluster.scope.pods || cluster.scope.controller || !pods)
+        let scope = Scope {
+            pods: config.pods == Pods::Verified,
+            targets: config.endpoint_pod_names,
+            controller: false,
         };
+        let mut all = self.all.lock();
+        let fits = |cluster: &Cluster| cluster.access == directive.cluster && cluster.scope.covers(scope);
         if !all.iter().any(fits) {
-            let scope = Scope { pods, ..Scope::default() };
             all.push(self.open(&directive.cluster, scope)?);
         }
         let cluster = all.iter_mut().find(|cluster| fits(cluster));

@@ -136,7 +136,7 @@ impl Engine {
         }));
         let controlled = match (&settings.controller, cluster) {
             (Some(_), Some(cluster)) => {
-                let scope = Scope { controller: true, pods: true };
+                let scope = Scope { controller: true, pods: true, targets: true };
                 Some((clusters.pin(scope).map_err(Exit::configuration)?, cluster))
             }
             _ => None,

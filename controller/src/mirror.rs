@@ -239,6 +239,7 @@ impl<'a> Form<'a> {
             finalizers: current.finalizers.clone(),
             address_type: current.address_type,
             endpoints: wanted,
+            ready: None,
             ports: ports.into_ports(),
             foreign: None,
         };

@@ -164,6 +164,7 @@ impl Form<'_> {
             finalizers: current.finalizers.clone(),
             address_type: current.address_type,
             endpoints: slot.endpoints.unwrap_or_else(|| current.endpoints.clone()),
+            ready: None,
             ports: slot.ports.into_ports(),
             foreign: None,
         };

@@ -75,7 +75,7 @@ pub(crate) async fn run(numbers: &[usize]) -> Result<()> {
     let mut empty = Vec::new();
     for how in [How::Command, How::Corefile] {
         let (process, _) = start(how, &place).await?;
-        let memory = process.at_rest().await?.0;
+        let memory = process.at_rest("").await?.0;
         print(&format!("{}: empty", how.name()), memory, None, endpoints, None);
         empty.push(memory);
         process.stop().await?;
@@ -100,11 +100,11 @@ pub(crate) async fn run(numbers: &[usize]) -> Result<()> {
             let server_before = process::cpu("self")?;
             let (process, address) = start(how, &place).await?;
             let answered = answered(&process, address, server_before, size).await?;
-            let memory = process.at_rest().await?.0;
+            let memory = process.at_rest("").await?.0;
             print(&format!("{name}: start"), memory, Some(*empty), endpoints, Some(&answered));
             process.forget_peak()?;
             list_anew(&server).await?;
-            let memory = process.at_rest().await?.0;
+            let memory = process.at_rest("").await?.0;
             print(&format!("{name}: new lists"), memory, Some(*empty), endpoints, None);
             process.stop().await?;
         }

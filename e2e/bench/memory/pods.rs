@@ -91,7 +91,7 @@ pub(crate) async fn run(numbers: &[usize]) -> Result<()> {
 
 /// Waits until the process rests, and prints its memory.
 async fn measure(process: &Process, row: &str, empty: Option<Memory>, pods: usize) -> Result<Memory> {
-    let (memory, took) = process.at_rest().await?;
+    let (memory, took) = process.at_rest("synced").await?;
     println!(
         "{row:<24} {:>9.1} {:>9.1} {:>9} {:>9.1}",
         mib(memory.rest),

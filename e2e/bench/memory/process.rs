@@ -52,14 +52,14 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until it has listed everything and rests: what it takes then, and how long that took.
-    pub(crate) async fn at_rest(&self) -> Result<(Memory, Duration)> {
+    /// Waits until it rests, and has said this: what it takes then, and how long that took.
+    pub(crate) async fn at_rest(&self, said: &str) -> Result<(Memory, Duration)> {
         let began = Instant::now();
         let mut before = self.cpu()?;
         loop {
             tokio::time::sleep(QUIET).await;
             let now = self.cpu()?;
-            if now.saturating_sub(before) < REST && self.callsign.said().contains("synced") {
+            if now.saturating_sub(before) < REST && self.callsign.said().contains(said) {
                 break;
             }
             before = now;

@@ -195,3 +195,86 @@ impl<const TARGETS: bool> Decode for AnsweredSlice<TARGETS> {
         &self.0.meta
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        ServiceView,
+        index::{Published, Source},
+    };
+
+    fn endpoint(addresses: &'static [&'static str]) -> impl Strategy<Value = Value> {
+        (
+            prop::collection::vec(prop::sample::select(addresses), 0..3),
+            prop::sample::select(vec![Value::Null, json!({}), json!({"ready": true}), json!({"ready": false, "serving": true})]),
+            prop::sample::select(vec![Value::Null, json!(""), json!("web-0")]),
+            prop::sample::select(vec![Value::Null, json!({}), json!({"kind": "Pod", "name": "web-0-x", "uid": "u"})]),
+        )
+            .prop_map(|(addresses, conditions, hostname, target)| {
+                json!({"addresses": addresses, "conditions": conditions, "hostname": hostname, "targetRef": target,
+                    "nodeName": "n", "zone": "z", "hints": {"forZones": [{"name": "z"}]}})
+            })
+    }
+
+    fn slice() -> impl Strategy<Value = Value> {
+        let of = |kind: &'static str, addresses| {
+            prop::collection::vec(endpoint(addresses), 0..4).prop_map(move |endpoints| (kind, endpoints))
+        };
+        let typed = prop_oneof![
+            of("IPv4", &["10.0.0.1", "010.0.0.2"]),
+            of("IPv6", &["fd00::1", "::ffff:10.0.0.1"]),
+            of("FQDN", &["a.example"]),
+            of("Else", &["x"]),
+        ];
+        let ports = prop::sample::select(vec![Value::Null, json!([]), json!([{"name": "a", "port": 80}])]);
+        (typed, ports).prop_map(|((kind, endpoints), ports)| {
+            json!({
+                "metadata": {"name": "s-1", "namespace": "n", "resourceVersion": "7",
+                    "labels": {"kubernetes.io/service-name": "s", "a": "b"},
+                    "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-02T03:04:05Z", "c": "d"}},
+                "addressType": kind, "endpoints": endpoints, "ports": ports,
+            })
+        })
+    }
+
+    fn view(slice: EndpointSlice) -> ServiceView {
+        ServiceView {
+            slices: std::sync::Arc::new(vec![std::sync::Arc::new(slice)]),
+            ..ServiceView::default()
+        }
+    }
+
+    proptest! {
+        /// What is answered of a slice is the same, however much of it is kept.
+        #[test]
+        fn the_same_is_published(slice in slice()) {
+            let json = slice.to_string();
+            let whole = EndpointSlice::decode(&json).unwrap();
+            let named = EndpointSlice::from(AnsweredSlice::<true>::decode(&json).unwrap());
+            let bare = EndpointSlice::from(AnsweredSlice::<false>::decode(&json).unwrap());
+            for kept in [&named, &bare] {
+                prop_assert_eq!((&kept.meta, &kept.ports, kept.address_type), (&whole.meta, &whole.ports, whole.address_type));
+                let trigger = |slice: &EndpointSlice| slice.annotations.get(well_known::LAST_CHANGE_TRIGGER_TIME).cloned();
+                prop_assert_eq!(trigger(kept), trigger(&whole));
+                prop_assert!(kept.endpoints.is_empty());
+            }
+            let (whole, named, bare) = (view(whole), view(named), view(bare));
+            // A name that is empty is none.
+            let wanted: Vec<Published<'_>> = whole.published(Source::Slices).into_iter()
+                .map(|one| Published { target: one.target.filter(|name| !name.is_empty()), ..one }).collect();
+            prop_assert_eq!(&named.published(Source::Slices), &wanted);
+            let wanted: Vec<_> = wanted.into_iter().map(|one| Published { target: None, ..one }).collect();
+            prop_assert_eq!(bare.published(Source::Slices), wanted);
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_though_nobody_is_ready() {
+        let json = r#"{"addressType":"IPv4","endpoints":[{"addresses":["x"],"conditions":{"ready":false}}]}"#;
+        assert!(AnsweredSlice::<false>::decode(json).is_err() && EndpointSlice::decode(json).is_err());
+    }
+}

@@ -37,7 +37,7 @@ pub use sync::{SyncState, Unsynced};
 use crate::{
     index::{Index, Indexed},
     name::Key,
-    object::{EndpointSlice, Endpoints, Namespace, Node, Pod, Service, Watched},
+    object::{AnsweredSlice, EndpointSlice, Endpoints, Namespace, Node, Pod, Service, Watched},
 };
 
 /// How long a watch may last before it is taken up again from where it was, seconds. A connection that died without a
@@ -55,8 +55,18 @@ const CALM: Duration = Duration::from_secs(60);
 pub struct Scope {
     /// Pods, for memberships or for verified pod names.
     pub pods: bool,
-    /// Nodes and Endpoints: the controllers need them.
+    /// Nodes and Endpoints, and all of the slices: the controllers need them. Without controllers only that part of a
+    /// slice is kept which is answered.
     pub controller: bool,
+    /// Where only that part is kept: the names of what endpoints stand for too.
+    pub targets: bool,
+}
+
+impl Scope {
+    /// Whether what is watched in this scope is all that is watched in another.
+    pub fn covers(self, other: Self) -> bool {
+        self.controller || !other.controller && (self.pods || !other.pods) && (self.targets || !other.targets)
+    }
 }
 
 /// Starts a watch of each kind in `scope`. The tasks end with `cancel`; aborting the set ends them too.
@@ -76,7 +86,11 @@ pub fn start(
     }
     spawn.watch::<Namespace>();
     spawn.watch::<Service>();
-    spawn.watch::<EndpointSlice>();
+    match scope {
+        Scope { controller: true, .. } => spawn.watch::<EndpointSlice>(),
+        Scope { targets: true, .. } => spawn.watch::<AnsweredSlice<true>>(),
+        _ => spawn.watch::<AnsweredSlice<false>>(),
+    }
     if scope.pods || scope.controller {
         spawn.watch::<Pod>();
     }
