@@ -70,3 +70,7 @@ bench-reads *ARGS:
 # What a DNS answer costs, beside a bare reflector, NSD and Knot where they are installed
 bench-dns *ARGS:
     cargo bench --bench dns -- {{ARGS}}
+
+# What ten times too much does: to answers, memory, health and changes
+bench-overload *ARGS:
+    cargo bench --bench overload -- {{ARGS}}

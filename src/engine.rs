@@ -29,6 +29,7 @@ use crate::{
     clusters::{ClusterSettings, Clusters},
     coredns::{REVISION, VERSION},
     exit::Exit,
+    files,
     pages::{Pages, Status, Wanted},
     process::ProcessMetrics,
     writing::Writing,
@@ -117,6 +118,7 @@ impl Engine {
     /// # Errors
     /// When an address cannot be listened on, or a setting makes no sense.
     pub(crate) async fn start(cluster: Option<&kube::Config>, settings: Settings) -> Result<Self, Exit> {
+        files::raise();
         let (stop, ending) = (CancellationToken::new(), CancellationToken::new());
         let meters = Arc::new(Meters::default());
         meters.edit(build_info);

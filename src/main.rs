@@ -9,6 +9,7 @@ mod coredns;
 mod duty;
 mod engine;
 mod exit;
+mod files;
 mod leader;
 mod log;
 mod pages;

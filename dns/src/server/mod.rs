@@ -121,9 +121,11 @@ pub struct Peer {
 pub struct Limits {
     /// UDP sockets on each address: the kernel spreads clients over them, the runtime over cores.
     pub udp_sockets: usize,
-    /// TCP connections in total.
+    /// TCP connections in total, of a listener. Where there are as many, the one that has been idle for longest makes room for
+    /// the next.
     pub tcp_connections: usize,
-    /// TCP connections from one client: one IPv4 address, or one IPv6 network of 64 bits.
+    /// TCP connections from one client: one IPv4 address, or one IPv6 network of 64 bits. Where there are as many, one of its
+    /// own makes room.
     pub tcp_connections_per_client: usize,
     /// How long a connection may go without a whole request.
     pub tcp_idle: Duration,
@@ -155,7 +157,7 @@ impl Default for Limits {
             tls_handshake: Duration::from_secs(5),
             tcp_queries: None,
             tcp_request: 16 << 10,
-            tcp_waiting: 16,
+            tcp_waiting: 64,
             grace: Duration::from_secs(2),
         }
     }
