@@ -59,6 +59,7 @@ impl Questions {
         let mut times = Times::new()?;
         let mut out = Vec::with_capacity(4096);
         let before = switches()?;
+        let mut asked = 0_u64;
         for (rotation, (kind, question)) in self.0.iter().cycle().enumerate() {
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -68,9 +69,10 @@ impl Questions {
             let took = nanoseconds(began);
             let (_, histogram) = times.kinds.get_mut(*kind).context("a kind")?;
             histogram.saturating_record(took);
+            asked += 1;
         }
         times.switches = switches()?.since(before);
-        ensure!(!out.is_empty(), "nothing was answered");
+        ensure!(asked == 0 || !out.is_empty(), "the last question was not answered");
         Ok(times)
     }
 }
