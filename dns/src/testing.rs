@@ -213,7 +213,6 @@ pub(crate) fn query(name: &str, qtype: RecordType) -> Query {
             address: "10.240.0.1:40212".parse().unwrap(),
             local: "10.96.0.10:53".parse().unwrap(),
             transport: Transport::Udp,
-            worker: 0,
         },
         started: Instant::now(),
         size: 0,

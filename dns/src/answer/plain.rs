@@ -448,7 +448,7 @@ mod tests {
                 }
                 let asked = Asked::read(&query).unwrap();
                 let address = "10.0.0.9:4000".parse().unwrap();
-                let peer = Peer { address, local: address, transport: udp, worker: 0 };
+                let peer = Peer { address, local: address, transport: udp };
                 let server = Arc::from("dns://:53");
                 let quick = Quick {
                     asked: &asked,

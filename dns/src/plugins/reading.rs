@@ -11,6 +11,7 @@ use regex::{Regex, RegexBuilder};
 use crate::{
     block::{BlockConfig, key_zones},
     corefile::{Directive, Error, Token},
+    folded::Suffix,
     presentation::written,
 };
 
@@ -215,6 +216,11 @@ impl Zones {
     /// Whether a name is in one of them.
     pub(crate) fn have(&self, name: &Name) -> bool {
         self.0.iter().any(|zone| zone.zone_of(name))
+    }
+
+    /// The same, to be compared with what is asked.
+    pub(crate) fn folded(&self) -> Vec<Suffix> {
+        self.0.iter().map(Suffix::of).collect()
     }
 
     /// The longest that a name is in.

@@ -112,8 +112,6 @@ pub struct Peer {
     pub local: SocketAddr,
     /// How the request came.
     pub transport: Transport,
-    /// The receiving socket's number: counters of one number are written by one task at a time.
-    pub worker: usize,
 }
 
 /// Bounds on what clients may cost.
@@ -215,18 +213,12 @@ impl<H: Handler> Server<H> {
         &self.addresses
     }
 
-    /// How many [`Peer::worker`]s there are: what the handler may size its counters by.
-    pub fn workers(&self) -> usize {
-        self.udp.len() + 1
-    }
-
     /// Serves until told to stop. Then no request is taken any more, and connections get a moment to finish.
     pub async fn run(self, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        let tcp_worker = self.udp.len();
         let mut threads = Vec::new();
-        for (worker, socket) in self.udp.into_iter().enumerate() {
-            match udp::serve(socket, Arc::clone(&self.handler), worker, tasks.clone()) {
+        for socket in self.udp {
+            match udp::serve(socket, Arc::clone(&self.handler), tasks.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     tracing::error!(%error, "no thread for UDP: a part of the clients gets no answers");
@@ -239,7 +231,6 @@ impl<H: Handler> Server<H> {
                 handler: Arc::clone(&self.handler),
                 knobs: Arc::clone(&self.knobs),
                 gate: Arc::clone(&gate),
-                worker: tcp_worker,
                 tasks: tasks.clone(),
                 stop: stop.clone(),
             };

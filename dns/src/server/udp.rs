@@ -51,7 +51,6 @@ pub(super) struct Serving {
 struct Worker<H> {
     socket: Arc<Socket>,
     handler: Arc<H>,
-    number: usize,
     /// Answers that are waited for.
     tasks: TaskTracker,
     /// To end.
@@ -101,17 +100,12 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub(super) fn serve<H: Handler>(
-    socket: Socket,
-    handler: Arc<H>,
-    number: usize,
-    tasks: TaskTracker,
-) -> io::Result<Serving> {
+pub(super) fn serve<H: Handler>(socket: Socket, handler: Arc<H>, tasks: TaskTracker) -> io::Result<Serving> {
     let (socket, told) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
     let runtime = Handle::current();
     // Whoever waits for the tasks waits for the thread too.
     let token = tasks.token();
-    let worker = Worker { socket: Arc::clone(&socket), handler, number, tasks, told: Arc::clone(&told) };
+    let worker = Worker { socket: Arc::clone(&socket), handler, tasks, told: Arc::clone(&told) };
     thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
         let _inside = runtime.enter();
         let _place = Place::take();
@@ -167,7 +161,7 @@ impl<H: Handler> Worker<H> {
         let Some(Exchange { request, from: address, asked, reply: out }) = batch.exchange(at) else { return };
         let own = self.socket.address;
         let local = asked.map_or(own, |asked| SocketAddr::new(asked.address, own.port()));
-        let from = Peer { address, local, transport: Transport::Udp, worker: self.number };
+        let from = Peer { address, local, transport: Transport::Udp };
         match handle_at(&*self.handler, request, from, came, out) {
             Handled::Reply => {}
             Handled::Silent => out.clear(),

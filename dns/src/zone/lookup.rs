@@ -17,7 +17,7 @@ use super::{
     Node, Zone,
     config::{Pods, is_reverse},
     open::Open,
-    reverse::{Pointers, Range, read_folded},
+    reverse::{Pointers, Range, read},
     service::{Kind, ServiceNames},
 };
 use crate::folded::{Folded, Suffix};
@@ -216,7 +216,7 @@ impl Zone {
                 _ => Place::Nothing,
             };
         }
-        match read_folded(name) {
+        match read(name) {
             Range::One(ip) => self.reverse.get(ip, &self.services).map_or(Place::Nothing, Place::Reverse),
             Range::Many(first, last) if self.reverse.any(first, last) => Place::Empty,
             Range::Many(..) | Range::Nothing => Place::Nothing,

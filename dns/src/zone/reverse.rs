@@ -17,7 +17,6 @@ use std::{
 
 use callsign_shared::name::Key;
 use hashbrown::HashTable;
-use hickory_proto::rr::Name;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
@@ -303,12 +302,7 @@ pub(crate) enum Range {
 }
 
 /// Reads a reverse name.
-pub(crate) fn read(name: &Name) -> Range {
-    read_folded(&Folded::of(name))
-}
-
-/// Reads a reverse name that is ready to be compared.
-pub(super) fn read_folded(name: &Folded) -> Range {
+pub(crate) fn read(name: &Folded) -> Range {
     match name.label(1) {
         Some(b"ip6") => read_v6(name.labels_before(2)),
         Some(_) => read_v4(name.labels_before(2)),

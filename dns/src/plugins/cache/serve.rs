@@ -64,7 +64,7 @@ impl Cache {
             config: config.clone(),
         };
         let partly = !world.zones.iter().all(|zone| config.zones.have(zone));
-        Self { core: Arc::new(core), partly, zones: config.zones.0.iter().map(Suffix::of).collect() }
+        Self { core: Arc::new(core), partly, zones: config.zones.folded() }
     }
 
     fn takes(&self, name: &Name) -> bool {

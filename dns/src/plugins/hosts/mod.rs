@@ -11,14 +11,16 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use hickory_proto::{
     op::ResponseCode,
-    rr::{Name, RData, Record, RecordType, rdata},
+    rr::{RData, Record, RecordType, rdata},
 };
 
 use super::reading::{Zones, fallthrough, once, zones};
 use crate::{
     block::BlockConfig,
     corefile::{Directive, Error},
+    folded::{Folded, Suffix},
     plugin::{Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, World, lines},
+    zone::{Range, read_reverse},
 };
 use file::{Followed, HostsMeter};
 use table::Table;
@@ -79,7 +81,12 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
         };
         let meter = world.meters.of::<HostsMeter>();
         let followed = Followed::start(path.clone(), Arc::new(config.clone()), meter, &world.stop);
-        Ok(Arc::new(Hosts { followed: followed.map_err(wrong)? }) as Arc<dyn Plugin>)
+        let hosts = Hosts {
+            followed: followed.map_err(wrong)?,
+            zones: config.zones.folded(),
+            fallthrough: config.fallthrough.as_ref().map(Zones::folded),
+        };
+        Ok(Arc::new(hosts) as Arc<dyn Plugin>)
     };
     Ok(Prepared::new(lines(directive), start).alone())
 }
@@ -100,6 +107,8 @@ struct Config {
 
 struct Hosts {
     followed: Arc<Followed>,
+    zones: Vec<Suffix>,
+    fallthrough: Option<Vec<Suffix>>,
 }
 
 /// What is to be said to a question.
@@ -114,8 +123,7 @@ enum Verdict {
 }
 
 impl Hosts {
-    fn verdict(&self, table: &Table, name: &Name, qtype: RecordType) -> Verdict {
-        let config = &self.followed.config;
+    fn verdict(&self, table: &Table, name: &Folded, qtype: RecordType) -> Verdict {
         if qtype == RecordType::PTR {
             // Reverse zones need not be named.
             let known = reverse(name).is_some_and(|ip| !table.names(ip).is_empty());
@@ -124,13 +132,14 @@ impl Hosts {
         if table.addresses(name).is_some() {
             return Verdict::Answer;
         }
-        let falls_through = config.fallthrough.as_ref().is_some_and(|zones| zones.have(name));
-        if falls_through || !config.zones.have(name) { Verdict::Pass } else { Verdict::Fail }
+        let among = |zones: &[Suffix]| zones.iter().any(|zone| zone.holds(name));
+        let falls_through = self.fallthrough.as_deref().is_some_and(among);
+        if falls_through || !among(&self.zones) { Verdict::Pass } else { Verdict::Fail }
     }
 }
 
 /// The data of an answer, of which there may be none.
-fn data(table: &Table, name: &Name, qtype: RecordType) -> Vec<RData> {
+fn data(table: &Table, name: &Folded, qtype: RecordType) -> Vec<RData> {
     let addresses = table.addresses(name);
     match qtype {
         RecordType::PTR => {
@@ -146,9 +155,9 @@ fn data(table: &Table, name: &Name, qtype: RecordType) -> Vec<RData> {
 }
 
 /// The address of a whole reverse name.
-fn reverse(name: &Name) -> Option<std::net::IpAddr> {
-    let range = name.parse_arpa_name().ok()?;
-    (range.prefix_len() == range.max_prefix_len()).then(|| range.addr())
+fn reverse(name: &Folded) -> Option<std::net::IpAddr> {
+    let of_address = name.is_reverse().then(|| read_reverse(name))?;
+    if let Range::One(ip) = of_address { Some(ip) } else { None }
 }
 
 impl Plugin for Hosts {
@@ -157,8 +166,7 @@ impl Plugin for Hosts {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let question = question.asked.asked();
-        match self.verdict(&self.followed.table.load(), &question.name, question.qtype) {
+        match self.verdict(&self.followed.table.load(), &question.asked.name, question.asked.qtype) {
             Verdict::Pass => Quickly::Pass,
             _ => Quickly::Slow,
         }
@@ -166,7 +174,8 @@ impl Plugin for Hosts {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> BoxFuture<'a, Reply> {
         let table = self.followed.table.load();
-        let reply = match self.verdict(&table, query.name(), query.qtype()) {
+        let name = Folded::of(query.name());
+        let reply = match self.verdict(&table, &name, query.qtype()) {
             Verdict::Pass => return next.serve(query),
             // There is no SOA for a negative answer.
             Verdict::Fail => Reply::new(NAME, ResponseCode::ServFail),
@@ -174,7 +183,7 @@ impl Plugin for Hosts {
                 let record = |data| Record::from_rdata(query.name().clone(), self.followed.config.ttl, data);
                 Reply {
                     authoritative: true,
-                    answers: data(&table, query.name(), query.qtype()).into_iter().map(record).collect(),
+                    answers: data(&table, &name, query.qtype()).into_iter().map(record).collect(),
                     ..Reply::new(NAME, ResponseCode::NoError)
                 }
             }

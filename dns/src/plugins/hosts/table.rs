@@ -8,12 +8,12 @@ use std::{
 use foldhash::fast::RandomState;
 use hickory_proto::rr::Name;
 
-use crate::plugins::reading::Zones;
+use crate::{folded::Folded, plugins::reading::Zones};
 
 /// Names and addresses. Names are compared without regard to case.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    by_name: HashMap<Name, Addresses, RandomState>,
+    by_name: HashMap<Box<[u8]>, Addresses, RandomState>,
     by_address: HashMap<IpAddr, Vec<Name>, RandomState>,
 }
 
@@ -45,7 +45,7 @@ impl Table {
     }
 
     fn add(&mut self, ip: IpAddr, name: Name, reverse: bool) {
-        let addresses = self.by_name.entry(name.clone()).or_default();
+        let addresses = self.by_name.entry(Folded::of(&name).wire().into()).or_default();
         // A record stands in an answer once. Lists of what to block give one address to a million names: only the other
         // side may be searched.
         let is_new = match ip {
@@ -58,8 +58,8 @@ impl Table {
     }
 
     /// The addresses of a name, if it has any.
-    pub(super) fn addresses(&self, name: &Name) -> Option<&Addresses> {
-        self.by_name.get(name)
+    pub(super) fn addresses(&self, name: &Folded) -> Option<&Addresses> {
+        self.by_name.get(name.wire())
     }
 
     /// The names of an address.

@@ -1,3 +1,4 @@
+use hickory_proto::rr::Name;
 use std::time::Duration;
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};

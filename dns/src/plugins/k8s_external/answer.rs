@@ -13,6 +13,7 @@ use hickory_proto::{
 
 use super::{External, NAME};
 use crate::{
+    folded::Folded,
     plugin::Reply,
     plugins::transfer::is_up_to_date,
     zone::{Outside, OutsidePlace, Range, Zone, is_reverse, read_reverse},
@@ -111,7 +112,7 @@ impl<'a> Answer<'a> {
 
     fn find_reverse(&self, name: &Name) -> Place {
         let known = self.external.reverse(self.zone);
-        match read_reverse(name) {
+        match read_reverse(&Folded::of(name)) {
             Range::One(ip) => match known.addresses.get(&ip) {
                 Some(keys) => Place::Pointers(self.pointers(keys)),
                 None => Place::Nothing,

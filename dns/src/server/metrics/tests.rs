@@ -14,9 +14,9 @@ fn scrape(tallies: &Arc<Tallies>) -> String {
     text
 }
 
-fn seen(from: &str, worker: usize, transport: Transport, qtype: RecordType) -> Seen {
+fn seen(from: &str, transport: Transport, qtype: RecordType) -> Seen {
     let address: SocketAddr = from.parse().unwrap();
-    let from = Peer { address, local: "10.0.0.53:53".parse().unwrap(), transport, worker };
+    let from = Peer { address, local: "10.0.0.53:53".parse().unwrap(), transport };
     let query = testing::query("vip.ns.svc.cluster.local.", qtype);
     Seen::of_request(&query.request, from, Instant::now(), 40)
 }
@@ -25,19 +25,19 @@ fn seen(from: &str, worker: usize, transport: Transport, qtype: RecordType) -> S
 fn each_label_is_counted_on_its_own() {
     let tallies = Arc::new(Tallies::default());
     let metrics = tallies.of(&"dns://:53".into(), &".".into(), &"".into());
-    let ask = |from, worker, transport, qtype, plugin, rcode, length| {
-        metrics.answered(&seen(from, worker, transport, qtype), plugin, rcode, length);
+    let ask = |from, transport, qtype, plugin, rcode, length| {
+        metrics.answered(&seen(from, transport, qtype), plugin, rcode, length);
     };
     let (udp, tcp) = (Transport::Udp, Transport::Tcp);
     let ok = ResponseCode::NoError;
-    ask("10.0.0.1:1", 0, udp, RecordType::A, "kubernetes", ok, 512);
-    ask("10.0.0.1:1", 1, udp, RecordType::A, "kubernetes", ok, 512);
-    ask("[::ffff:10.0.0.1]:1", 17, tcp, RecordType::A, "kubernetes", ResponseCode::NXDomain, 90);
-    ask("[fd00::1]:1", 0, udp, RecordType::AAAA, "forward", ResponseCode::ServFail, 0);
-    ask("[fd00::1]:1", 0, udp, RecordType::CAA, "", ResponseCode::BADVERS, 66_000);
+    ask("10.0.0.1:1", udp, RecordType::A, "kubernetes", ok, 512);
+    ask("10.0.0.1:1", udp, RecordType::A, "kubernetes", ok, 512);
+    ask("[::ffff:10.0.0.1]:1", tcp, RecordType::A, "kubernetes", ResponseCode::NXDomain, 90);
+    ask("[fd00::1]:1", udp, RecordType::AAAA, "forward", ResponseCode::ServFail, 0);
+    ask("[fd00::1]:1", udp, RecordType::CAA, "", ResponseCode::BADVERS, 66_000);
     // The same name, elsewhere in memory.
     let elsewhere: &'static str = Box::leak("kubernetes".to_owned().into_boxed_str());
-    ask("10.0.0.1:1", 0, udp, RecordType::A, elsewhere, ok, 1);
+    ask("10.0.0.1:1", udp, RecordType::A, elsewhere, ok, 1);
     let text = scrape(&tallies);
     let block = r#"server="dns://:53",zone=".",view="""#;
     for line in [
@@ -72,7 +72,7 @@ fn hundreds_of_zones_cost_little_until_they_are_asked_for() {
         zones.iter().map(|zone| tallies.of(&"dns://:53".into(), &zone.as_str().into(), &"".into())).collect();
     assert!(all.iter().all(|metrics| metrics.shards.iter().all(|shard| shard.get().is_none())));
     assert!(!scrape(&tallies).contains("in-addr"));
-    let seen = seen("10.0.0.1:1", 3, Transport::Udp, RecordType::PTR);
+    let seen = seen("10.0.0.1:1", Transport::Udp, RecordType::PTR);
     all[7].answered(&seen, "kubernetes", ResponseCode::NoError, 100);
     assert_eq!(all[7].shards.iter().filter(|shard| shard.get().is_some()).count(), 1);
     assert!(scrape(&tallies).contains(r#"zone="7.0.10.in-addr.arpa.""#));

@@ -88,7 +88,6 @@ pub(super) struct Connections<H> {
     pub(super) handler: Arc<H>,
     pub(super) knobs: Arc<Knobs>,
     pub(super) gate: Arc<Gate>,
-    pub(super) worker: usize,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -124,7 +123,7 @@ impl<H: Handler> Connections<H> {
             };
             // A connection that has no address any more is closed by what is read from it.
             let local = stream.local_addr().unwrap_or(address);
-            let from = Peer { address, local, transport: Transport::Tcp, worker: self.worker };
+            let from = Peer { address, local, transport: Transport::Tcp };
             let handler = Arc::clone(&self.handler);
             if self.knobs.scheme == Scheme::Dns && self.knobs.tls.load().is_none() {
                 // Nothing but what it needs: this is what there may be thousands of.
