@@ -190,7 +190,7 @@ fn questions(views: &[ServiceView]) -> BTreeSet<(Vec<u8>, u16)> {
         for published in published.iter().flatten().take(3) {
             let SliceAddress::Ip(ip) = published.address else { continue };
             let dashed = ip.to_string().replace(['.', ':'], "-");
-            let host = published.hostname.map_or(dashed.as_str(), |name| name.as_str());
+            let host = published.hostname.unwrap_or(&dashed);
             add(&[host, service[0], service[1], service[2]], &[1, 28]);
             add(&[&dashed, service[1], "pod.cluster.local"], &[1, 28]);
             add(&[&reverse(ip)], &[12]);

@@ -186,7 +186,7 @@ mod tests {
         let mut message = Message::response(1, OpCode::Query);
         let [mut ours, mut theirs] = [record("a.test. 60 NS b.test."), record("a.test. 60 NS c.test.")];
         (ours.dns_class, theirs.dns_class) = (1.into(), 3.into());
-        message.answers = vec![ours.clone(), theirs.clone()];
+        message.answers = vec![ours, theirs.clone()];
         (message.authorities, message.additionals) = (message.answers.clone(), vec![theirs]);
         for (qclass, counts) in [(255, [2, 2, 0]), (1, [1, 1, 0])] {
             keep_relevant(&asked(qclass), &mut message);
