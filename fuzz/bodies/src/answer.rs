@@ -111,7 +111,6 @@ pub fn run(input: &[u8]) {
         address: ([10, 240, 0, client], 40_212).into(),
         local: ([10, 96, 0, 10], 53).into(),
         transport,
-        worker: 0,
     };
     SERVED.with(|served| {
         let fronts = &served.fronts[usize::from(how >> 1 & 1)];
