@@ -127,7 +127,7 @@ pub fn read_by_domain(bytes: &[u8], data: bool) {
 }
 
 fn section_end(mut section: RecordSection<'_, &[u8]>) -> Result<usize, domain::base::wire::ParseError> {
-    while let Some(record) = section.next() {
+    for record in section.by_ref() {
         record?;
     }
     Ok(section.pos())
