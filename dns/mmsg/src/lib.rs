@@ -173,8 +173,12 @@ impl Batch {
                         break;
                     }
                 }
-                Err(error) if self.batched && error.raw_os_error() == Some(libc::ENOSYS) => {
-                    self.batched = false
+                // The call, or what a firewall says of this datagram: by itself it tells.
+                Err(error) if self.batched && is_forbidden(&error) => {
+                    if headers.first_mut().is_some_and(|header| send_one(fd, header).is_ok()) {
+                        self.batched = false;
+                    }
+                    done += 1;
                 }
                 // This one cannot be sent; the next may.
                 Err(_) => done += 1,

@@ -69,6 +69,41 @@ fn and_one_by_one_where_batches_are_forbidden() {
     all_come_back(batch);
 }
 
+/// Makes calls of this thread fail, as a seccomp profile does.
+fn forbid(calls: &[libc::c_long], error: libc::c_int) {
+    let step = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    // The number of a call is the first word of what a filter sees.
+    let mut filter = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for (at, call) in calls.iter().enumerate() {
+        let to_error = (calls.len() - at) as u8;
+        filter.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, to_error, *call as u32));
+    }
+    filter.push(step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+    filter.push(step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | error as u32));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: a flag of this thread.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: the program outlives the call.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn a_system_that_forbids_a_call_is_served_without() {
+    for error in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
+        for calls in
+            [&[libc::SYS_recvmmsg][..], &[libc::SYS_sendmmsg], &[libc::SYS_recvmmsg, libc::SYS_sendmmsg]]
+        {
+            // A filter is its thread's, and cannot be taken back.
+            let served = std::thread::spawn(move || {
+                forbid(calls, error);
+                all_come_back(Batch::new(8, 512));
+            });
+            served.join().unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_is_too_long_is_cut() {
     let (server, client) = pair();
