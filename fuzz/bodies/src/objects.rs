@@ -40,44 +40,48 @@ const EVENTS: usize = 32;
 /// When a property does not hold.
 pub fn run(input: &[u8]) {
     let events = if input.first() == Some(&b'[') { written(input) } else { made(input) };
-    let lived = World::new();
+    let lived = Arc::new(Index::new());
+    let feed = lived.subscribe(Interest { pods: true, ..Interest::default() });
+    // The zone that follows.
+    let zone = Zone::new(config(), Arc::clone(&lived));
+    zone.set_synced();
     // What there is in the end: the last readable form of each object.
     let mut last: BTreeMap<(&str, Key), &str> = BTreeMap::new();
     for event in &events {
         match event {
             Event::Apply(kind, object) => {
-                if let Some(key) = lived.apply(kind, object) {
+                if let Some(key) = apply(&lived, kind, object) {
                     last.insert((kind, key), object);
                 }
             }
             Event::Delete(kind, key) => {
-                lived.delete(kind, key);
+                delete(&lived, kind, key);
                 last.remove(&(kind.as_str(), key.clone()));
             }
         }
-        lived.zone_follows();
+        zone.apply(&feed.take(usize::MAX));
     }
-    let fresh = World::new();
+    let fresh = Arc::new(Index::new());
     for ((kind, key), object) in last.iter().rev() {
-        assert_eq!(fresh.apply(kind, object).as_ref(), Some(key));
+        assert_eq!(apply(&fresh, kind, object).as_ref(), Some(key));
     }
-    let (lived_views, fresh_views) = (contents(&lived.index), contents(&fresh.index));
+    let (lived_views, fresh_views) = (contents(&lived), contents(&fresh));
     for (lived, fresh) in lived_views.iter().zip(&fresh_views) {
         assert_eq!(lived, fresh);
     }
     assert_eq!(lived_views.len(), fresh_views.len());
-    assert_eq!(lived.index.serial(), fresh.index.serial());
-    // The zone that followed, and one of what there is.
-    let whole = Zone::new(config(), Arc::clone(&fresh.index));
+    assert_eq!(lived.serial(), fresh.serial());
+    // The zone of what there is.
+    let whole = Zone::new(config(), Arc::clone(&fresh));
     whole.set_synced();
     for (name, qtype) in questions(&fresh_views) {
-        let answered = ask(&lived.zone, &name, qtype);
+        let answered = ask(&zone, &name, qtype);
         assert_eq!(answered, ask(&whole, &name, qtype), "{name:02x?} {qtype}");
         if !answered.is_empty() {
             codecs::read_by_both(&answered);
         }
     }
-    settles(&lived.index);
+    settles(&lived);
 }
 
 enum Event {
@@ -85,62 +89,39 @@ enum Event {
     Delete(String, Key),
 }
 
-/// An index, and a zone that follows it.
-struct World {
-    index: Arc<Index>,
-    zone: Zone,
-    feed: callsign_shared::Feed,
-}
-
 fn config() -> ZoneConfig {
     let config = ZoneConfig::zones(["cluster.local", "in-addr.arpa", "ip6.arpa"]).unwrap();
     ZoneConfig { source: Source::Memberships, pods: Pods::Verified, ..config }
 }
 
-impl World {
-    fn new() -> Self {
-        let index = Arc::new(Index::new());
-        let feed = index.subscribe(Interest { pods: true, ..Interest::default() });
-        let zone = Zone::new(config(), Arc::clone(&index));
-        zone.set_synced();
-        Self { index, zone, feed }
+/// Applies an object, if it can be read; its key.
+fn apply(index: &Index, kind: &str, object: &str) -> Option<Key> {
+    fn read<T: Indexed>(index: &Index, object: &str) -> Option<Key> {
+        let object = T::decode(object).ok()?;
+        let key = object.meta().key.clone();
+        index.apply(object);
+        Some(key)
     }
-
-    /// Applies an object, if it can be read; its key.
-    fn apply(&self, kind: &str, object: &str) -> Option<Key> {
-        fn read<T: Indexed>(index: &Index, object: &str) -> Option<Key> {
-            let object = T::decode(object).ok()?;
-            let key = object.meta().key.clone();
-            index.apply(object);
-            Some(key)
-        }
-        let index = &self.index;
-        match kind {
-            "Namespace" => read::<Namespace>(index, object),
-            "Node" => read::<Node>(index, object),
-            "Service" => read::<Service>(index, object),
-            "Pod" => read::<Pod>(index, object),
-            "EndpointSlice" => read::<EndpointSlice>(index, object),
-            "Endpoints" => read::<Endpoints>(index, object),
-            _ => None,
-        }
+    match kind {
+        "Namespace" => read::<Namespace>(index, object),
+        "Node" => read::<Node>(index, object),
+        "Service" => read::<Service>(index, object),
+        "Pod" => read::<Pod>(index, object),
+        "EndpointSlice" => read::<EndpointSlice>(index, object),
+        "Endpoints" => read::<Endpoints>(index, object),
+        _ => None,
     }
+}
 
-    fn delete(&self, kind: &str, key: &Key) {
-        let index = &self.index;
-        match kind {
-            "Namespace" => index.delete::<Namespace>(key),
-            "Node" => index.delete::<Node>(key),
-            "Service" => index.delete::<Service>(key),
-            "Pod" => index.delete::<Pod>(key),
-            "EndpointSlice" => index.delete::<EndpointSlice>(key),
-            "Endpoints" => index.delete::<Endpoints>(key),
-            _ => {}
-        }
-    }
-
-    fn zone_follows(&self) {
-        self.zone.apply(&self.feed.take(usize::MAX));
+fn delete(index: &Index, kind: &str, key: &Key) {
+    match kind {
+        "Namespace" => index.delete::<Namespace>(key),
+        "Node" => index.delete::<Node>(key),
+        "Service" => index.delete::<Service>(key),
+        "Pod" => index.delete::<Pod>(key),
+        "EndpointSlice" => index.delete::<EndpointSlice>(key),
+        "Endpoints" => index.delete::<Endpoints>(key),
+        _ => {}
     }
 }
 
