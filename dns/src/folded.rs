@@ -39,10 +39,19 @@ impl Folded {
     /// The name that `wire` begins with, to the root. `None` where it is cut short, longer than any name, or compressed:
     /// nothing stands before a question that it could point to.
     pub fn read(wire: &[u8]) -> Option<Self> {
-        let mut name = Self { bytes: [0; LONGEST], length: 0, starts: [0; MOST_LABELS], labels: 0 };
+        let mut name = Self::root();
+        name.fill(wire).then_some(name)
+    }
+
+    /// As [`Self::read`], of the root, where it is. What cannot be read leaves a name that is of no use.
+    pub(crate) fn fill(&mut self, wire: &[u8]) -> bool {
+        self.try_fill(wire).is_some()
+    }
+
+    fn try_fill(&mut self, wire: &[u8]) -> Option<()> {
         let mut at = 0;
         // A label takes two bytes or more.
-        for start in &mut name.starts {
+        for start in &mut self.starts {
             let length = *wire.get(at)?;
             if length == 0 {
                 break;
@@ -51,17 +60,17 @@ impl Folded {
                 return None;
             }
             *start = at as u8;
-            name.labels += 1;
+            self.labels += 1;
             at += usize::from(length) + 1;
         }
         if *wire.get(at)? != 0 {
             return None;
         }
-        name.length = at as u8;
-        let bytes = name.bytes.get_mut(..at)?;
+        self.length = at as u8;
+        let bytes = self.bytes.get_mut(..at)?;
         bytes.copy_from_slice(wire.get(..at)?);
         bytes.make_ascii_lowercase();
-        Some(name)
+        Some(())
     }
 
     /// A name that is there already.
@@ -81,7 +90,8 @@ impl Folded {
         Self::read(&wire).unwrap_or_else(Self::root)
     }
 
-    fn root() -> Self {
+    /// The root.
+    pub fn root() -> Self {
         Self { bytes: [0; LONGEST], length: 0, starts: [0; MOST_LABELS], labels: 0 }
     }
 
@@ -98,7 +108,7 @@ impl Folded {
     /// Bytes before its last so many labels; all of them where there are none of those.
     pub fn before_last(&self, labels: usize) -> usize {
         let at = self.labels().checked_sub(labels).and_then(|at| self.starts.get(..self.labels())?.get(at));
-        at.map_or(usize::from(self.length), |start| usize::from(*start))
+        usize::from(at.copied().unwrap_or(self.length))
     }
 
     /// Its last so many labels; `None` where it has fewer.

@@ -53,27 +53,35 @@ impl<'a> Asked<'a> {
         if flags & (flag::RESPONSE | flag::OPCODE) != 0 {
             return None;
         }
-        let name = Folded::read(body)?;
-        let name_length = name.wire().len() + 1;
-        let rest = body.get(name_length..)?;
-        let (&[type_high, type_low, class_high, class_low], rest) =
-            rest.split_first_chunk::<TYPE_AND_CLASS>()?;
-        let qtype = RecordType::from(u16::from_be_bytes([type_high, type_low]));
-        if u16::from_be_bytes([class_high, class_low]) != CLASS_IN || qtype == RecordType::IXFR {
-            return None;
-        }
-        Some(Self {
+        let mut asked = Self {
             packet,
             id: u16::from_be_bytes([id_high, id_low]),
             recursion_desired: flags & flag::RECURSION_DESIRED != 0,
             authentic_data: flags & flag::AUTHENTIC_DATA != 0,
             checking_disabled: flags & flag::CHECKING_DISABLED != 0,
-            name,
-            qtype,
-            edns: if additionals == 0 { None } else { Some(read_opt(rest)?) },
-            end: HEADER + name_length + TYPE_AND_CLASS,
+            name: Folded::root(),
+            qtype: RecordType::ZERO,
+            edns: None,
+            end: 0,
             request: OnceCell::new(),
-        })
+        };
+        // In place: it is larger than all the rest.
+        if !asked.name.fill(body) {
+            return None;
+        }
+        let name_length = asked.name.wire().len() + 1;
+        let rest = body.get(name_length..)?;
+        let (&[type_high, type_low, class_high, class_low], rest) =
+            rest.split_first_chunk::<TYPE_AND_CLASS>()?;
+        asked.qtype = RecordType::from(u16::from_be_bytes([type_high, type_low]));
+        if u16::from_be_bytes([class_high, class_low]) != CLASS_IN || asked.qtype == RecordType::IXFR {
+            return None;
+        }
+        asked.end = HEADER + name_length + TYPE_AND_CLASS;
+        if additionals == 1 {
+            asked.edns = Some(read_opt(rest)?);
+        }
+        Some(asked)
     }
 
     /// The question as it stands in the packet: name, type and class.
