@@ -18,14 +18,14 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_values = ["without", "with"])]
     pub(crate) edns: Vec<Edns>,
     /// Questions a second where there is a rate.
-    #[arg(short = 'Q', long, default_value_t = 20_000)]
+    #[arg(short = 'Q', long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
     /// How long a round is, of each server.
-    #[arg(long, default_value_t = 3.0)]
-    pub(crate) seconds: f64,
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub(crate) seconds: Duration,
     /// How many rounds there are.
-    #[arg(long, default_value_t = 5)]
-    pub(crate) rounds: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
     /// The build of Callsign that is measured.
     #[arg(long, env = "CALLSIGN_BENCH_BINARY", default_value = env!("CARGO_BIN_EXE_callsign"))]
     pub(crate) binary: PathBuf,
@@ -59,9 +59,8 @@ pub(crate) enum Regime {
     Churn,
 }
 
-impl Args {
-    /// How long a round is.
-    pub(crate) fn round(&self) -> Duration {
-        Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(1))
-    }
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    let time = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if time < Duration::from_millis(100) { Err("at least 0.1".to_owned()) } else { Ok(time) }
 }

@@ -89,7 +89,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
             });
             let run = client.load(&questions, &outcomes, pace, WARM).and_then(|_| {
                 let (before, written) = (cores::spent(&server.processes)?, count.load(Ordering::Relaxed));
-                let run = client.load(&questions, &outcomes, pace, bench.args.round())?;
+                let run = client.load(&questions, &outcomes, pace, bench.args.seconds)?;
                 let written = count.load(Ordering::Relaxed) - written;
                 Ok((run, cores::spent(&server.processes)?.saturating_sub(before), written))
             });

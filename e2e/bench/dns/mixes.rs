@@ -35,8 +35,14 @@ struct Measured<'a> {
 ///
 /// # Errors
 /// When a server fails, or answers otherwise than Callsign.
-pub(crate) fn run(bench: &Bench<'_>, title: &str, mixes: &[Mix], edns: &[Edns], pace: Pace) -> Result<()> {
-    let servers = bench.all()?;
+pub(crate) fn run(
+    bench: &Bench<'_>,
+    servers: &[Server],
+    title: &str,
+    mixes: &[Mix],
+    edns: &[Edns],
+    pace: Pace,
+) -> Result<()> {
     let columns = [
         ("mix", 8),
         ("EDNS", 7),
@@ -57,7 +63,7 @@ pub(crate) fn run(bench: &Bench<'_>, title: &str, mixes: &[Mix], edns: &[Edns], 
     let mut notes = Vec::new();
     for mix in mixes {
         for edns in edns {
-            let rows = measure(bench, &servers, *mix, *edns, pace)?;
+            let rows = measure(bench, servers, *mix, *edns, pace)?;
             rows.iter().for_each(|row| table.row(row.cells(*mix, *edns, &rows)));
             notes.extend(rows.iter().filter_map(|row| row.note(*mix, *edns)));
         }
@@ -99,7 +105,7 @@ fn measure(bench: &Bench<'_>, servers: &[Server], mix: Mix, edns: Edns, pace: Pa
         for Measured { server, client, outcomes, row } in &mut measured {
             client.load(&questions, outcomes, pace, WARM)?;
             let before = cores::spent(&server.processes)?;
-            let run = client.load(&questions, outcomes, pace, bench.args.round())?;
+            let run = client.load(&questions, outcomes, pace, bench.args.seconds)?;
             let cpu = cores::spent(&server.processes)?.saturating_sub(before);
             run.is_right().with_context(|| server.kind.name())?;
             row.samples.push(Sample::new(&run, cpu));

@@ -12,12 +12,19 @@ use std::{
 use anyhow::{Context, Result, bail};
 use callsign_e2e::{
     harness::in_place::free_port,
-    load::{cluster::Cluster, mix::Edns, mix::Mix, zone_file},
+    load::{
+        cluster::Cluster,
+        mix::{Edns, Mix},
+        outcome::Outcome,
+        question::Question,
+        zone_file,
+    },
 };
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use parking_lot::Mutex;
 
 use crate::{client::Client, cores};
 
@@ -38,6 +45,9 @@ pub(crate) enum Kind {
     Callsign,
 }
 
+/// The processes of servers that run.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
 /// A server that runs, until it is dropped.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
@@ -45,6 +55,7 @@ pub(crate) struct Server {
     /// All its processes.
     pub(crate) processes: Vec<u32>,
     child: Child,
+    process: Pid,
     log: PathBuf,
 }
 
@@ -117,7 +128,9 @@ impl Start<'_> {
         cores::keep_to(&before)?;
         let child = child.with_context(|| format!("{} ({})", program.display(), kind.package()))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Server { kind, address, processes: Vec::new(), child, log };
+        let process = Pid::from_raw(i32::try_from(child.id())?);
+        RUNNING.lock().push(process);
+        let mut server = Server { kind, address, processes: Vec::new(), child, process, log };
         server.wait(&self.cluster)?;
         server.processes = cores::family(server.child.id())?;
         Ok(server)
@@ -197,24 +210,29 @@ impl Start<'_> {
 }
 
 impl Server {
-    /// Waits until it answers with what is made last.
+    /// Waits until it knows names of both zones.
     fn wait(&mut self, cluster: &Cluster) -> Result<()> {
         let started = Instant::now();
-        let questions = Mix::Headless.questions(cluster, Edns::Without);
-        let last = questions.get(..1).context("a headless Service")?;
+        let questions: Vec<Question> = [Mix::Headless, Mix::Ptr]
+            .iter()
+            .filter_map(|mix| mix.questions(cluster, Edns::Without).into_iter().next())
+            .collect();
         loop {
             // Nobody may listen yet.
-            let outcome = Client::new(self.address).and_then(|mut client| client.learn(last));
-            let outcome = outcome.ok().and_then(|outcomes| outcomes.first().copied()).unwrap_or_default();
-            let [answers, _, _] = outcome.counts;
-            if outcome.code() == Some(0) && (answers > 0 || self.kind == Kind::Floor) {
+            let outcomes = Client::new(self.address).and_then(|mut client| client.learn(&questions));
+            let outcomes = outcomes.unwrap_or_default();
+            let is_known = |outcome: &Outcome| {
+                let [answers, _, _] = outcome.counts;
+                outcome.code() == Some(0) && (answers > 0 || self.kind == Kind::Floor)
+            };
+            if !outcomes.is_empty() && outcomes.iter().all(is_known) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}:\n{}", self.kind.name(), self.said());
             }
             if started.elapsed() > PATIENCE {
-                bail!("{} does not know the cluster: {outcome:?}\n{}", self.kind.name(), self.said());
+                bail!("{} does not know the cluster: {outcomes:?}\n{}", self.kind.name(), self.said());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -231,10 +249,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // NSD's children end with their parent only when it is asked to.
-        let process = i32::try_from(self.child.id()).map(Pid::from_raw);
-        if let Ok(process) = process {
-            let _ = kill(process, Signal::SIGTERM);
-        }
+        let _ = kill(self.process, Signal::SIGTERM);
+        RUNNING.lock().retain(|process| *process != self.process);
         let started = Instant::now();
         while started.elapsed() < FAREWELL {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -245,6 +261,30 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Ends all servers; their folders are removed by whoever made them.
+pub(crate) fn end_all() {
+    for process in RUNNING.lock().drain(..) {
+        let _ = kill(process, Signal::SIGTERM);
+    }
+}
+
+/// Which server this is, in its own words; nothing where it does not say.
+pub(crate) fn version(start: &Start<'_>, kind: Kind) -> Option<String> {
+    let (program, argument) = match kind {
+        Kind::Nsd => (debian("nsd"), "-v"),
+        Kind::Knot => (debian("knotd"), "--version"),
+        Kind::CoreDns => (start.coredns.to_owned(), "-version"),
+        Kind::Floor | Kind::Against | Kind::Callsign => return None,
+    };
+    let said = Command::new(program).arg(argument).output().ok()?;
+    let text = [said.stdout, said.stderr].concat();
+    let words = String::from_utf8_lossy(&text);
+    let number = words.split(['-', ' ', '\n']).find(|word| {
+        word.contains('.') && word.chars().all(|letter| letter.is_ascii_digit() || letter == '.')
+    })?;
+    Some(format!("{} {number}", kind.name()))
 }
 
 /// Servers are where only root's PATH leads.

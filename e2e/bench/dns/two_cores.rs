@@ -58,7 +58,7 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
         });
     }
     for _ in 0..bench.args.rounds {
-        measured.iter_mut().try_for_each(|measured| measured.round(&questions, bench.args.round()))?;
+        measured.iter_mut().try_for_each(|measured| measured.round(&questions, bench.args.seconds))?;
     }
     let columns = [
         ("Callsign on", 12),
