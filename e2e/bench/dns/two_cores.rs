@@ -1,10 +1,10 @@
 //! Two cores against one, where the load needs a core as well.
 //!
-//! On a machine of two cores no load can be elsewhere. So each core has a load of its own: one core with Callsign on one
-//! socket and one load, against two cores with Callsign on two sockets and two loads. Each half of the second is the first,
-//! unless threads disturb each other, by locks or by lines of memory that both write; loads share nothing. `worth` is what
-//! two cores give of what one gives, once by answers a second, and once by the CPU time of Callsign alone: twice, divided by
-//! how much dearer an answer has become. The second does not depend on who else uses the machine.
+//! On a machine of two cores no load can be elsewhere, so how much more two cores answer cannot be seen. What can be is what an
+//! answer costs: threads that disturb each other, by locks or by lines of memory that both write, pay for it in CPU time. So
+//! there are two loads, one on each core, whether Callsign has one core and one socket or both and two: as many datagrams
+//! cross from core to core. Two cores are worth twice one, divided by how much dearer an answer has become; and its threads
+//! must have worked alike.
 
 use std::{thread, time::Duration};
 
@@ -25,11 +25,12 @@ use crate::{
 };
 
 /// A server and what was measured of it.
-struct Measured<'a> {
-    cores: &'a [usize],
+struct Measured {
+    /// On how many cores it is.
+    cores: usize,
     server: Server,
-    /// One for each core.
-    clients: Vec<Client>,
+    /// The loads, and the core of each.
+    clients: Vec<(usize, Client)>,
     outcomes: Vec<Outcome>,
     samples: Vec<Sample>,
     /// The CPU time of each thread that answers, of all rounds, in seconds.
@@ -68,34 +69,30 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
         ("its CPU", 7),
         ("its threads", 12),
         ("the loads'", 10),
-        ("worth by CPU", 12),
-        ("by answers", 10),
+        ("worth", 6),
     ];
     let table = Table::new("Two cores against one: mix", 1, columns, bench.args.markdown);
-    let one = measured.first().map(|measured| {
-        (middle(&measured.samples, |sample| sample.cost), middle(&measured.samples, |sample| sample.rate))
-    });
-    let (one_cost, one_rate) = one.unwrap_or((f64::NAN, f64::NAN));
+    let one = measured.first().map(|measured| middle(&measured.samples, |sample| sample.cost));
+    let one = one.unwrap_or(f64::NAN);
     for Measured { cores, samples, threads, .. } in &measured {
-        let (cost, rate) = (middle(samples, |sample| sample.cost), middle(samples, |sample| sample.rate));
+        let cost = middle(samples, |sample| sample.cost);
         let total: f64 = threads.iter().sum();
         let shares: Vec<String> = threads.iter().map(|time| format!("{:.0}", time * 100.0 / total)).collect();
         table.row([
-            if cores.len() == 1 { "one core".to_owned() } else { format!("{} cores", cores.len()) },
+            if *cores == 1 { "one core".to_owned() } else { format!("{cores} cores") },
             format!("{cost:.2}"),
             range(samples, |sample| sample.cost),
-            format!("{rate:.0}"),
+            format!("{:.0}", middle(samples, |sample| sample.rate)),
             format!("{:.0} %", middle(samples, |sample| sample.busy) * 100.0),
             format!("{} %", shares.join(" + ")),
             format!("{:.0} %", middle(samples, |sample| sample.client) * 100.0),
-            format!("{:.2}", cores.len() as f64 * one_cost / cost),
-            format!("{:.2}", rate / one_rate),
+            format!("{:.2}", *cores as f64 * one / cost),
         ]);
     }
     Ok(())
 }
 
-impl Measured<'_> {
+impl Measured {
     fn round(&mut self, questions: &[Question], time: Duration) -> Result<()> {
         self.load(questions, WARM)?;
         let before = cores::threads(&self.server.processes)?;
@@ -119,12 +116,11 @@ impl Measured<'_> {
 
     /// Asks from each core at once.
     fn load(&mut self, questions: &[Question], time: Duration) -> Result<Run> {
-        let Self { cores, clients, outcomes, .. } = self;
+        let Self { clients, outcomes, .. } = self;
         let outcomes = &**outcomes;
         let runs: Vec<Result<Run>> = thread::scope(|scope| {
-            let loads: Vec<_> = cores
-                .iter()
-                .zip(clients)
+            let loads: Vec<_> = clients
+                .iter_mut()
                 .map(|(core, client)| {
                     scope.spawn(move || {
                         cores::keep_to(&[*core])?;
