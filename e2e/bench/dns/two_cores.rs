@@ -47,16 +47,11 @@ pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
     let mut measured = Vec::new();
     for cores in [&both[..1], &both[..]] {
         let server = bench.start.on(cores).start(Kind::Callsign)?;
-        let clients = cores.iter().map(|_| Client::new(server.address)).collect::<Result<_>>()?;
+        let client = |core: &usize| Ok((*core, Client::new(server.address)?));
+        let clients = both.iter().map(client).collect::<Result<_>>()?;
         let outcomes = Client::new(server.address)?.learn(&questions)?;
-        measured.push(Measured {
-            cores,
-            server,
-            clients,
-            outcomes,
-            samples: Vec::new(),
-            threads: Vec::new(),
-        });
+        let (cores, samples, threads) = (cores.len(), Vec::new(), Vec::new());
+        measured.push(Measured { cores, server, clients, outcomes, samples, threads });
     }
     for _ in 0..bench.args.rounds {
         measured.iter_mut().try_for_each(|measured| measured.round(&questions, bench.args.seconds))?;
