@@ -9,10 +9,13 @@
 //! for the time of one call, and what it wrote is read back as plain values. Where the calls are forbidden (a seccomp
 //! profile), one datagram is received and sent at a time.
 //!
+//! Threads that do so are few and quick; [`take_short_turns`] lets them go first when they wake.
+//!
 //! The address that was asked comes and goes as packet info (`IP_PKTINFO`, RFC 3542), where the socket asks for it.
 
 mod address;
 mod control;
+mod turns;
 
 use std::{
     io, mem,
@@ -22,6 +25,7 @@ use std::{
 };
 
 use control::Control;
+pub use turns::take_short_turns;
 
 /// Room for so many datagrams, and for what is said to each.
 pub struct Batch {

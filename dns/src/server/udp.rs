@@ -109,6 +109,8 @@ pub(super) fn serve<H: Handler>(socket: Socket, handler: Arc<H>, tasks: TaskTrac
     thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
         let _inside = runtime.enter();
         let _place = Place::take();
+        // Where that is not to be had, answers wait a little for what else is computed.
+        let _ = callsign_mmsg::take_short_turns();
         worker.run();
         drop(token);
     })?;
