@@ -66,7 +66,7 @@ pub fn wanted(probe: &str, recorded: &Value, udp: bool) -> Value {
     // No option of the client's is ours to send back.
     set(&[("options", json!([]))]);
     // Our own payload size, and of the client's flags only DO.
-    let edns = wanted["edns"] != json!(-1);
+    let edns = wanted.get("edns").is_some_and(|version| *version != json!(-1));
     let dnssec_ok = recorded["ednsflags"].as_u64().unwrap_or_default() & 0x8000;
     wanted.insert("payload".into(), if edns { json!(1232) } else { Value::Null });
     wanted.insert("ednsflags".into(), if edns { json!(dnssec_ok) } else { Value::Null });
