@@ -10,8 +10,8 @@
 //! wait (a name that is forwarded) is a future of its own, and how many of those there are is the handler's to bound.
 //!
 //! Nothing a client does costs an unbounded amount: datagrams are answered or dropped, connections are counted in total
-//! and by client, have one request buffer and one answer buffer, and end when a request, an answer or the wait between two
-//! takes too long.
+//! and by client, own what is half read and half sent and nothing while they are idle, and end when a request, an answer or
+//! the wait between two takes too long. Questions that wait for others have so many [`places`].
 
 mod front;
 mod https;

@@ -16,10 +16,10 @@ use std::{
 
 use super::tcp::network;
 
-/// All places. A question that is forwarded holds about 4 KiB, and a socket.
-const PLACES: usize = 4096;
+/// All places. A question that is forwarded holds about 5 KiB, and a socket.
+const PLACES: usize = 1536;
 /// What one client may have once half of the places are taken.
-const SHARE: usize = 256;
+const SHARE: usize = 128;
 /// Counts of clients; a power of two.
 const CLIENTS: usize = 1024;
 

@@ -92,6 +92,15 @@ fn sockets(server: SocketAddr) -> Result<Vec<UdpSocket>> {
     (0..SOCKETS).map(socket).collect()
 }
 
+fn questions(kind: Kind, names: &[String]) -> Result<Vec<Vec<u8>>> {
+    let one = |at: usize| match kind {
+        Kind::Dead => question("h00000000.example.com.", "A", None),
+        Kind::Template => question(&format!("host-{at}.made.test."), "A", None),
+        _ => question(names.get(at % names.len()).context("a name")?, "A", None),
+    };
+    (0..4096).map(one).collect()
+}
+
 /// Asks so many questions a second, and reads no answers: what its kernel does not take is gone.
 fn ask(
     kind: Kind,
@@ -105,13 +114,7 @@ fn ask(
     for socket in &sockets {
         socket.set_nonblocking(true)?;
     }
-    let mut questions: Vec<Vec<u8>> = (0..4096_usize)
-        .map(|at| match kind {
-            Kind::Dead => question("h00000000.example.com.", "A", None),
-            Kind::Template => question(&format!("host-{at}.made.test."), "A", None),
-            _ => question(names.get(at % names.len()).context("a name")?, "A", None),
-        })
-        .collect::<Result<_>>()?;
+    let mut questions = questions(kind, names)?;
     let (started, mut sent) = (Instant::now(), 0_u64);
     while !stop.load(Ordering::Relaxed) {
         if sent as f64 > started.elapsed().as_secs_f64() * rate {
@@ -181,17 +184,16 @@ fn connect(server: SocketAddr, number: usize) -> Result<TcpStream> {
     }
 }
 
-/// How many answers a second there are to as many questions as are answered; and how many questions that were.
+/// How many answers a second there are to as many questions as are answered.
 ///
 /// # Errors
 /// When the server is gone.
-pub(crate) fn peak(server: &Server, names: &Arc<[String]>, time: Duration) -> Result<(f64, f64)> {
+pub(crate) fn peak(server: &Server, kind: Kind, names: &[String], time: Duration) -> Result<f64> {
     let sockets = sockets(server.dns)?;
     for socket in &sockets {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     }
-    let questions: Vec<Vec<u8>> =
-        names.iter().map(|name| question(name, "A", None)).collect::<Result<_>>()?;
+    let questions = questions(kind, names)?;
     let (mut next, mut buffer) = (0_usize, [0; 1500]);
     let mut ask = |socket: &UdpSocket| -> Result<()> {
         socket.send(questions.get(next % questions.len()).context("a question")?)?;
@@ -214,7 +216,5 @@ pub(crate) fn peak(server: &Server, names: &Arc<[String]>, time: Duration) -> Re
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let rate = (server.answered()? - before) / seconds;
-    let _ = server.peak.set(rate);
-    Ok((rate, next as f64 / seconds))
+    Ok((server.answered()? - before) / seconds)
 }

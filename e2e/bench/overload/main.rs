@@ -73,9 +73,10 @@ fn main() -> Result<()> {
     println!("{}", server.bounds);
 
     let seconds = Duration::from_secs_f64(args.seconds);
-    let (peak, asked) = flood::peak(&server, &names, seconds)?;
-    println!("peak: {peak:.0} answers/s to {asked:.0} questions/s, as many as are answered\n");
-    let rate = peak * args.times;
+    let peak = |kind| flood::peak(&server, kind, &names, seconds);
+    let (cluster_peak, template_peak) = (peak(Kind::Cluster)?, peak(Kind::Template)?);
+    println!("peak, answers/s: names of the cluster {cluster_peak:.0}, a template {template_peak:.0}\n");
+    let rate = cluster_peak * args.times;
     println!(
         "{:<22} {:>9} {:>9} {:>7} {:>16} {:>16} {:>14} {:>12} {:>12} {:>22} {:>9}",
         "",
@@ -90,17 +91,18 @@ fn main() -> Result<()> {
         "RSS MiB before/most/after",
         "recovery"
     );
-    let bench = Bench { server: &server, api: &api, cluster, names, changes: Cell::default() };
-    bench.phase("quiet", None, 0.0, seconds)?;
-    for (what, kind) in [
-        ("names of the cluster", Kind::Cluster),
-        ("a dead upstream", Kind::Dead),
-        ("a template", Kind::Template),
+    let bench =
+        Bench { server: &server, api: &api, cluster, names: Arc::clone(&names), changes: Cell::default() };
+    bench.phase("quiet", None, 0.0, None, seconds)?;
+    for (what, kind, rate, peak) in [
+        ("names of the cluster", Kind::Cluster, rate, Some(cluster_peak)),
+        ("a dead upstream", Kind::Dead, rate, None),
+        ("a template", Kind::Template, template_peak * args.times, Some(template_peak)),
+        ("10,000 connections", Kind::Connections, 0.0, None),
+        ("names and connections", Kind::Both, rate, Some(cluster_peak)),
     ] {
-        bench.phase(what, Some(kind), rate, seconds)?;
+        bench.phase(what, Some(kind), rate, peak, seconds)?;
     }
-    bench.phase("10,000 connections", Some(Kind::Connections), 0.0, seconds)?;
-    bench.phase("names and connections", Some(Kind::Both), rate, seconds)?;
     Ok(())
 }
 
@@ -114,7 +116,14 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// One flood, and a line about it.
-    fn phase(&self, what: &str, kind: Option<Kind>, rate: f64, time: Duration) -> Result<()> {
+    fn phase(
+        &self,
+        what: &str,
+        kind: Option<Kind>,
+        rate: f64,
+        peak: Option<f64>,
+        time: Duration,
+    ) -> Result<()> {
         let before = self.server.memory()?;
         let polite = Polite::start(self.server, &self.names);
         let flood = kind.map(|kind| Flood::start(kind, self.server.dns, &self.names, rate));
@@ -141,11 +150,10 @@ impl Bench<'_> {
         // Questions that wait for a dead upstream are given up after five seconds.
         std::thread::sleep(Duration::from_secs(if kind == Some(Kind::Dead) { 6 } else { 1 }));
         let after = self.server.memory()?;
-        let peak = self.server.peak.get().copied().unwrap_or(f64::INFINITY);
+        let of_peak = peak.map_or_else(String::new, |peak| format!("{:.0}%", answers / peak * 100.0));
         let rate = |seen: &Seen| format!("{:.1} {:.1}", seen.percent(), seen.at(0.99));
         println!(
-            "{what:<22} {asked:>9.0} {answers:>9.0} {:>6.0}% {:>16} {:>16} {:>14} {:>9.0} ms {:>9.0} ms {:>25} {:>6.0} ms",
-            answers / peak * 100.0,
+            "{what:<22} {asked:>9.0} {answers:>9.0} {of_peak:>7} {:>16} {:>16} {:>14} {:>9.0} ms {:>9.0} ms {:>25} {:>6.0} ms",
             rate(&seen.udp),
             rate(&seen.tcp),
             format!("{:.1} / {:.0}", seen.health.at(0.5), seen.health.at(1.0)),

@@ -1,7 +1,6 @@
 //! The server that is flooded, in its bounds.
 
 use std::{
-    cell::OnceCell,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
@@ -23,8 +22,6 @@ pub(crate) struct Server {
     pub(crate) metrics: SocketAddr,
     /// How it is kept from having more than its share.
     pub(crate) bounds: String,
-    /// What it answered when it was asked as much as it answers.
-    pub(crate) peak: OnceCell<f64>,
     child: Child,
     group: Option<PathBuf>,
     /// The upstream that never says anything.
@@ -61,16 +58,7 @@ impl Server {
             }
         };
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Ok(Self {
-            dns: at(dns),
-            health: at(health),
-            metrics: at(metrics),
-            bounds,
-            peak: OnceCell::new(),
-            child,
-            group,
-            _dead: dead,
-        })
+        Ok(Self { dns: at(dns), health: at(health), metrics: at(metrics), bounds, child, group, _dead: dead })
     }
 
     /// What it keeps in memory, MiB.

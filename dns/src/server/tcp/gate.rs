@@ -266,3 +266,96 @@ pub(in super::super) fn network(address: IpAddr) -> IpAddr {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(all: usize, each: usize) -> Limits {
+        Limits { tcp_connections: all, tcp_connections_per_client: each, ..Limits::default() }
+    }
+
+    fn client(number: u8) -> IpAddr {
+        [10, 0, 0, number].into()
+    }
+
+    #[test]
+    fn what_is_used_stays_and_what_is_owed_an_answer_too() {
+        let gate = Arc::new(Gate::default());
+        let limits = limits(4, 4);
+        let places: Vec<Place> = (0..4).map(|number| gate.enter(client(number), &limits).unwrap()).collect();
+        places[0].slot().touch(true);
+        places[1].slot().touch(false);
+        let told = |places: &[Place]| places.iter().map(Place::told).collect::<Vec<_>>();
+        let _fifth = gate.enter(client(5), &limits).unwrap();
+        use Told::{Leave, Nothing};
+        assert_eq!(told(&places), [Nothing, Nothing, Leave, Nothing]);
+        let _sixth = gate.enter(client(6), &limits).unwrap();
+        assert_eq!(told(&places), [Nothing, Nothing, Leave, Leave]);
+        // Its second chance is over.
+        let _seventh = gate.enter(client(7), &limits).unwrap();
+        assert_eq!(told(&places), [Nothing, Leave, Leave, Leave]);
+        // That whose answer was given is one like others, in its turn.
+        places[0].slot().touch(false);
+        let more: Vec<Option<Place>> = (8..18).map(|number| gate.enter(client(number), &limits)).collect();
+        assert!(more.iter().all(Option::is_some));
+        assert_eq!(told(&places), [Leave; 4]);
+    }
+
+    #[test]
+    fn places_come_back_however_connections_end() {
+        let gate = Arc::new(Gate::default());
+        let limits = limits(10, 3);
+        for round in 0..100_u8 {
+            let places: Vec<Place> = (0..5).filter_map(|_| gate.enter(client(round % 4), &limits)).collect();
+            // Each beyond the third has the place of one before.
+            assert_eq!(places.len(), 5);
+            assert_eq!(places.iter().filter(|place| place.told() == Told::Leave).count(), 2);
+        }
+        let open = gate.open.lock();
+        assert!(open.turns.is_empty() && open.clients.is_empty() && open.leaving == 0);
+    }
+
+    #[test]
+    fn where_all_are_busy_nobody_comes_in() {
+        let gate = Arc::new(Gate::default());
+        let busy: Vec<Place> = (0..100)
+            .map(|number| {
+                let place = gate.enter(client(number), &limits(100, 1)).unwrap();
+                place.slot().touch(true);
+                place
+            })
+            .collect();
+        assert!(gate.enter(client(200), &limits(100, 1)).is_none());
+        gate.make_room();
+        assert!(busy.iter().all(|place| place.told() == Told::Nothing));
+        busy[50].slot().touch(false);
+        // It is found in as many steps as it takes, some at a time.
+        gate.make_room();
+        gate.make_room();
+        assert_eq!(busy[50].told(), Told::Leave);
+        gate.stop();
+        assert!(gate.enter(client(201), &limits(1000, 10)).is_none());
+        assert!(busy.iter().all(|place| place.told() != Told::Nothing));
+    }
+
+    #[test]
+    fn no_more_leave_at_once_than_may() {
+        let gate = Arc::new(Gate::default());
+        let limits = limits(1000, 1000);
+        let places: Vec<Place> = (0..1000).map(|_| gate.enter(client(1), &limits).unwrap()).collect();
+        let more: Vec<Option<Place>> = (0..1000).map(|_| gate.enter(client(2), &limits)).collect();
+        assert_eq!(more.iter().flatten().count(), LEAVING);
+        drop(places);
+        assert!(gate.enter(client(2), &limits).is_some());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+}

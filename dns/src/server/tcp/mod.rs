@@ -37,8 +37,9 @@ use self::{
 use super::{Handler, Limits, Peer, https::Https, knobs::Knobs};
 use crate::{answer::Transport, block::Scheme};
 
-/// Handshakes that nobody has accepted yet; the kernel's own bound (`net.core.somaxconn`) is mostly the same.
-const BACKLOG: i32 = 4096;
+/// Connections that nobody has accepted yet. Where they come faster than they are accepted, each waits for all of these: a
+/// longer queue is a longer wait, in front of which clients have given up.
+const BACKLOG: i32 = 1024;
 /// How long nothing is accepted after accepting failed for want of something.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often that is told at most.
@@ -96,6 +97,8 @@ impl<H: Handler> Connections<H> {
     /// Accepts connections until told to stop.
     pub(super) async fn accept(self, listener: TcpListener) {
         let mut told: Option<Instant> = None;
+        // What a connection to a wildcard address was sent to is its own to say.
+        let bound = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified());
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -122,7 +125,7 @@ impl<H: Handler> Connections<H> {
                 continue;
             };
             // A connection that has no address any more is closed by what is read from it.
-            let local = stream.local_addr().unwrap_or(address);
+            let local = bound.or_else(|| stream.local_addr().ok()).unwrap_or(address);
             let from = Peer { address, local, transport: Transport::Tcp };
             let handler = Arc::clone(&self.handler);
             if self.knobs.scheme == Scheme::Dns && self.knobs.tls.load().is_none() {

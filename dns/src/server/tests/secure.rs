@@ -296,3 +296,29 @@ async fn without_a_certificate_streams_are_plain() {
     let mut stream = TcpStream::connect(address(&service).await).await.unwrap();
     assert_eq!(ask_over(&mut stream, &vip()).await.unwrap().answers.len(), 1);
 }
+
+#[tokio::test]
+async fn questions_over_tls_may_come_in_heaps() {
+    let authority = Authority::new();
+    authority.sign("server", "dns.test");
+    let (service, _) = service(&blocks("tls", &authority, "")).await;
+    let stream = authority.connect(address(&service).await, None, &[]).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    // Far more than the kernel, TLS and we hold of answers that are not taken.
+    let writing = tokio::spawn(async move {
+        for id in 0..1500 {
+            write.write_all(&framed(&query(id, "big.ns.svc.cluster.local.", RecordType::A))).await.unwrap();
+        }
+        write.flush().await.unwrap();
+        write
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for id in 0..1500 {
+        let length = timeout(PATIENCE, read.read_u16()).await.expect("no answer in time").unwrap();
+        let mut reply = vec![0; usize::from(length)];
+        read.read_exact(&mut reply).await.unwrap();
+        let message = Message::from_vec(&reply).unwrap();
+        assert_eq!((message.metadata.id, message.answers.len()), (id, 150));
+    }
+    drop(writing.await.unwrap());
+}
