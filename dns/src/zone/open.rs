@@ -57,11 +57,15 @@ impl Known {
         }
         let made = ServiceNames::build_open(config, view, open);
         let made = made.map(|(names, node)| (Arc::new(names), Arc::new(node)));
-        let mut kept = self.0.lock();
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        kept.insert(key, (Arc::downgrade(view), made.clone()));
+        // What leaves is freed when the lock is not held any more, and never more than one: it may be large.
+        let _left = {
+            let mut kept = self.0.lock();
+            let full = kept.len() >= KEPT && !kept.contains_key(&key);
+            let any = kept.keys().next().filter(|_| full).cloned();
+            let pushed_out = any.and_then(|any| kept.remove(&any));
+            let replaced = kept.insert(key, (Arc::downgrade(view), made.clone()));
+            pushed_out.or(replaced)
+        };
         made
     }
 }
@@ -112,5 +116,26 @@ impl ServiceNames {
             Kind::External(_) | Kind::Hidden => return None,
         };
         Some((names, node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_new_name_pushes_out_one_that_was_kept_and_no_more() {
+        let (config, index) = (testing::zone_config(), testing::index());
+        let view = index.view(&callsign_shared::Key::new("ns", "heads")).unwrap();
+        let known = Known::default();
+        let ask = |port: &str| known.get(&config, &view, Open { port, protocol: None });
+        for number in 0..KEPT + 10 {
+            assert!(ask(&format!("none-{number}")).is_none());
+        }
+        assert_eq!(known.0.lock().len(), KEPT);
+        let (made, again) = (ask("web").unwrap(), ask("web").unwrap());
+        assert!(Arc::ptr_eq(&made.1, &again.1), "it is made once");
+        assert_eq!(known.0.lock().len(), KEPT);
     }
 }
