@@ -15,7 +15,8 @@
 //! * Upstreams are told that we take 1232 bytes whatever our client takes (RFC 6891 6.2.5), and an answer that was cut is
 //!   asked for again over TCP at once, `prefer_udp` or not: the client gets as much of it as it takes.
 //! * Equal questions under way are asked once (RFC 5452 5), and no UDP socket is used twice.
-//! * Records outside the answer's chain of names and of zones are dropped.
+//! * Records outside the answer's chain of names and of zones are dropped, and those of another class.
+//! * Replies in which more compression pointers follow one another than a name has labels are refused ([`message`]).
 //! * A server that refuses the connection is tried twice, not until five seconds are over.
 
 mod datagram;
