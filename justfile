@@ -25,9 +25,9 @@ check-crates:
 fuzz TARGET *ARGS='-max_total_time=60':
     mkdir -p fuzz/corpus/{{TARGET}}
     cp Cargo.lock fuzz/Cargo.lock
-    cd fuzz && cargo fuzz run -s none {{TARGET}} corpus/{{TARGET}} seeds/{{TARGET}} -- -timeout=20 {{ARGS}}
+    cd fuzz && cargo fuzz run -s none {{TARGET}} corpus/{{TARGET}} seeds/{{TARGET}} -- -timeout=20 -dict=dictionaries/{{TARGET}}.dict {{ARGS}}
 
-# Makes the seeds of the fuzz targets anew from the recorded cases
+# Makes the seeds and dictionaries of the fuzz targets anew from the recorded cases
 fuzz-seeds:
     cargo run -p callsign-fuzz-bodies --example seeds
 

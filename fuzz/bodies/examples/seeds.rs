@@ -1,6 +1,7 @@
-//! Makes the seeds of the fuzz targets from the project's own cases: `cargo run -p callsign-fuzz-bodies --example seeds`.
+//! Makes the seeds and dictionaries of the fuzz targets from the project's own cases: `cargo run -p callsign-fuzz-bodies --example seeds`.
 //!
-//! They are the files of `fuzz/seeds` that begin with `case-`; others are inputs that failed once.
+//! They are the files of `fuzz/seeds` that begin with `case-`; others are inputs that failed once (by their
+//! faults) or that coverage found (`found-`).
 
 #![expect(clippy::indexing_slicing, reason = "a program for developers")]
 
@@ -11,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use callsign_fuzz_bodies::reply::{ID, QUESTIONS, request};
+use callsign_fuzz_bodies::{
+    TARGETS,
+    reply::{ID, QUESTIONS, request},
+};
 use hickory_proto::rr::{Name, RecordType};
 use serde_json::Value;
 
@@ -46,6 +50,20 @@ fn main() -> Result<()> {
         }
         let bytes: usize = inputs.iter().map(Vec::len).sum();
         println!("{target}: {} seeds, {bytes} bytes", inputs.len());
+    }
+    dictionaries(&root.join("fuzz/dictionaries"))
+}
+
+/// The words of inputs, as libFuzzer reads them.
+fn dictionaries(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for target in TARGETS {
+        let line = |word: &&[u8]| {
+            let bytes: String = word.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            format!("\"{bytes}\"\n")
+        };
+        let lines: String = target.words.iter().map(line).collect();
+        fs::write(folder.join(target.name).with_extension("dict"), lines)?;
     }
     Ok(())
 }
