@@ -55,9 +55,11 @@ pub(super) struct Reverse {
 
 /// Addresses with the Services that have them.
 struct Pairs<T> {
-    shards: [RwLock<HashTable<(T, Arc<Key>)>>; SHARDS],
+    shards: [Shard<T>; SHARDS],
     hasher: Hasher,
 }
+
+type Shard<T> = RwLock<HashTable<(T, Arc<Key>)>>;
 
 impl Pointer {
     /// The endpoint's label; `None` where the address is a Service's own.
@@ -270,7 +272,7 @@ impl<T: Copy + Eq + Hash> Pairs<T> {
         shards.flat_map(|shard| shard.read().iter().map(|(ip, _)| *ip).collect::<Vec<_>>())
     }
 
-    fn place(&self, ip: T) -> Option<(u64, &RwLock<HashTable<(T, Arc<Key>)>>)> {
+    fn place(&self, ip: T) -> Option<(u64, &Shard<T>)> {
         let hash = self.hasher.hash_one(ip);
         // A table itself places its values by the lowest and the highest bits of a hash.
         let shard = self.shards.get((hash >> 32) as usize % SHARDS)?;
