@@ -69,7 +69,7 @@ impl Measured {
 /// Measures the three in turn.
 ///
 /// # Errors
-/// When the server fails or answers wrong, or the API server does not take as many writes.
+/// When the server fails or answers wrong, or the API server refuses a write.
 pub(crate) fn run(bench: &Bench<'_>) -> Result<()> {
     let cluster = bench.start.cluster;
     let questions = Mix::M1.questions(&cluster, Edns::Some);
