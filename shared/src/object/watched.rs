@@ -58,7 +58,8 @@ impl<T> Watched<T> {
 
 impl<'de, T: Decode> Deserialize<'de> for Watched<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        // Events and lists are read from whole texts: the object's own is looked at where it is.
+        let raw = <&RawValue>::deserialize(deserializer)?;
         let object = T::decode(raw.get());
         let metadata = match &object {
             Ok(object) => {
