@@ -44,6 +44,11 @@ use crate::{
 /// word is noticed five seconds later, so this bounds how stale the index can silently be.
 const WATCH_SECONDS: u32 = 60;
 
+/// Objects of a page, where lists are not streamed. A page is in memory as a whole, and a slice has the text of up to a
+/// thousand endpoints.
+const PAGE: u32 = 500;
+const PAGE_OF_SLICES: u32 = 50;
+
 /// Delays after errors: from this one, doubling, to [`SLOWEST_RETRY`], with jitter.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const SLOWEST_RETRY: Duration = Duration::from_secs(10);
@@ -157,7 +162,8 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
         let mut last_error = None::<Instant>;
         loop {
             let config = watcher::Config::default().timeout(WATCH_SECONDS);
-            let config = if streaming { config.streaming_lists() } else { config };
+            let page = if T::SLOT == EndpointSlice::SLOT { PAGE_OF_SLICES } else { PAGE };
+            let config = if streaming { config.streaming_lists() } else { config.page_size(page) };
             let mut events = pin!(watcher::watcher(self.api.clone(), config));
             loop {
                 let event = tokio::select! {
