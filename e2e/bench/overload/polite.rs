@@ -167,13 +167,15 @@ pub(crate) fn until_answered(server: SocketAddr, names: &[String], patience: Dur
     Ok(())
 }
 
-/// Waits until there is a name, asked for over TCP: whatever becomes of datagrams.
+/// Waits until there is a name, asked for over UDP and TCP in turn: whichever of them is flooded.
 ///
 /// # Errors
 /// When there is none in time.
 pub(crate) fn until_there(server: SocketAddr, name: &str, patience: Duration) -> Result<()> {
     let (started, mut stream) = (Instant::now(), None);
-    while over_tcp(&mut stream, server, name).is_err() {
+    while !is_answered(server, name, Duration::from_millis(100))?
+        && over_tcp(&mut stream, server, name).is_err()
+    {
         anyhow::ensure!(started.elapsed() < patience, "{name} does not get known");
         std::thread::sleep(Duration::from_millis(2));
     }
