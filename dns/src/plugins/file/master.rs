@@ -35,6 +35,8 @@ use crate::{plugins::reading::parse_type, presentation::read_name};
 const DEEPEST: usize = 7;
 /// The most records that a zone may generate.
 const MOST_GENERATED: usize = 1 << 20;
+/// What is said of data that does not fit its type.
+const NO_SENSE: &str = "its data makes no sense";
 /// The largest file, bytes, all that it includes counted.
 const LARGEST: u64 = 512 << 20;
 
@@ -276,13 +278,15 @@ impl Reader<'_> {
             other => format!("TYPE{other}"),
         };
         let wire = scan(&self.origin, &like, &texts.join(" ")).map_err(|error| {
-            if generic {
+            if error == NO_SENSE {
+                format!("{kind}: {error}")
+            } else if generic {
                 error
             } else {
                 format!("{kind}: {error} (any type may be written as \\# LENGTH HEX)")
             }
         })?;
-        read_data(kind, &wire).ok_or_else(|| format!("{kind}: its data makes no sense"))
+        read_data(kind, &wire).ok_or_else(|| format!("{kind}: {NO_SENSE}"))
     }
 }
 
@@ -338,7 +342,7 @@ fn scan(origin: &Name, kind: &str, data: &str) -> Result<Vec<u8>, String> {
             record.data().compose_rdata(&mut wire).map_err(|_| "its data is too long".to_owned())?;
             // The scanner lets names with empty labels pass, which cannot be read again.
             if !is_whole(record.rtype(), &wire) {
-                return Err("its data makes no sense".to_owned());
+                return Err(NO_SENSE.to_owned());
             }
             Ok(wire)
         }
