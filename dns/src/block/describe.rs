@@ -7,7 +7,7 @@ impl BlockConfig {
     /// The block as lines of a Corefile, its settings first and then its chain in the order it is asked. What has no effect is
     /// left out.
     pub fn describe(&self) -> Vec<String> {
-        let keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        let keys: Vec<String> = self.keys.iter().map(|key| quoted(&key.to_string()).into_owned()).collect();
         let mut lines = vec![format!("{} {{", keys.join(" "))];
         let chain = self.chain.iter().flat_map(|setup| setup.describe());
         lines.extend(self.settings().into_iter().chain(chain).map(|line| format!("    {line}")));

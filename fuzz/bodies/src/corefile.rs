@@ -34,8 +34,8 @@ pub fn run(input: &[u8]) {
     }
     let shown = described(&config);
     // A zone with a space in its name has no use; its name is shown as logs have it. What looks like a variable because a
-    // variable's value does cannot be written so that it stays.
-    if ["\\ ", "{$", "{%"].iter().any(|odd| shown.contains(odd)) {
+    // variable's value does cannot be written so that it stays, nor can a backslash before a quote.
+    if ["\\ ", "\\\"", "{$", "{%"].iter().any(|odd| shown.contains(odd)) {
         return;
     }
     let again = match read(&shown, &Texts::default()) {
