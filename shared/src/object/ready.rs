@@ -2,7 +2,7 @@
 //!
 //! DNS asks of an endpoint whether it is ready, its addresses, its hostname, and in one mode the name of its pod. A process
 //! without controllers writes no slices, so it has no use for Nodes, zones, hints and identities, for owners and for who
-//! else wrote. Without them, and in columns, an endpoint takes a fifth.
+//! else wrote. Without them, and in columns, an endpoint takes little more than its addresses and texts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
