@@ -4,8 +4,8 @@
 //!   socket ──recvmmsg──▶ slots: request, sender, address asked ──▶ (replies are written) ──sendmmsg──▶ socket
 //! ```
 //!
-//! The kernel's side of a name server is most of its cost, and half of that is calls. This crate holds the unsafe code that
-//! calls with many datagrams at once need, and nothing else: buffers are made once, pointers to them are given to the kernel
+//! The kernel's side of a name server is most of its cost, and half of that is calls. This crate holds the unsafe code of the
+//! threads that answer datagrams, and nothing else: buffers are made once, pointers to them are given to the kernel
 //! for the time of one call, and what it wrote is read back as plain values. Where the calls are forbidden (a seccomp
 //! profile), one datagram is received and sent at a time.
 //!

@@ -10,7 +10,7 @@ use hickory_proto::rr::RecordType;
 
 use super::{
     Transport,
-    request::{CLASS_IN, Edns, Question, Request, flag, limit, options_are_whole},
+    request::{CLASS_IN, Edns, Request, flag, limit, options_are_whole},
     write::{HEADER, OPT, OPT_LENGTH},
 };
 use crate::folded::Folded;
@@ -107,11 +107,6 @@ impl<'a> Asked<'a> {
     /// The request in its general form.
     pub fn into_request(self) -> Request {
         self.request.into_inner().unwrap_or_else(|| Request::of(self.packet))
-    }
-
-    /// The question in its general form.
-    pub fn asked(&self) -> &Question {
-        &self.request().question
     }
 }
 

@@ -464,7 +464,7 @@ mod tests {
                     Plain::of(&found, qtype)?.write(&quick, zone, &found, &mut plain)
                 });
                 let Some(rcode) = written else { return Ok(()) };
-                let Resolution::Resolved(resolved) = resolve(zone, &asked.asked().name, qtype) else {
+                let Resolution::Resolved(resolved) = resolve(zone, &asked.request().question.name, qtype) else {
                     panic!("{name} is plain and not resolved");
                 };
                 let mut other = Vec::new();

@@ -32,7 +32,7 @@ impl Quick<'_> {
     /// The name asked for, in the form that costs something. What is asked of every question is asked of
     /// [`Asked::name`].
     pub fn name(&self) -> &Name {
-        &self.asked.asked().name
+        &self.asked.request().question.name
     }
 }
 

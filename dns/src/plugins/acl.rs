@@ -179,7 +179,7 @@ impl Plugin for Acl {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let asked = question.asked.asked();
+        let asked = &question.asked.request().question;
         match self.judge(&asked.name, asked.qtype, question.peer.address.ip()) {
             None => Quickly::Pass,
             Some(_) => Quickly::Slow,

@@ -196,7 +196,7 @@ impl Plugin for Dns64 {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let asked = question.asked.asked();
+        let asked = &question.asked.request().question;
         if self.config.is_for(&asked.name, asked.qtype, question.peer.address.ip()) {
             Quickly::Slow
         } else {

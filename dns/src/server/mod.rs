@@ -6,7 +6,7 @@
 //!   tcp stream ─┘                    └─ Later: a future, for what has to be waited for
 //! ```
 //!
-//! A [`Handler`] answers what it knows at once, in the task that received it: no queue and no task in between. What has to
+//! A [`Handler`] answers what it knows at once, in the thread or task that received it: no queue and no task in between. What has to
 //! wait (a name that is forwarded) is a future of its own, and how many of those there are is the handler's to bound.
 //!
 //! Nothing a client does costs an unbounded amount: datagrams are answered or dropped, connections are counted in total
@@ -252,7 +252,7 @@ fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>
     handle_at(handler, request, from, Instant::now(), out)
 }
 
-/// Runs the handler. A request that makes it panic must not take the socket's task with it.
+/// Runs the handler. A request that makes it panic must not take the socket's thread or task with it.
 fn handle_at<H: Handler>(
     handler: &H,
     request: &[u8],

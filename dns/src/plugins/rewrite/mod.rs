@@ -148,7 +148,7 @@ impl Plugin for Rewrite {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let question = question.asked.asked();
+        let question = &question.asked.request().question;
         let name = name_text(&question.name);
         if self.rules.iter().any(|rule| rule.may_change(question, &name)) {
             return Quickly::Slow;

@@ -235,7 +235,7 @@ impl Plugin for Templates {
     }
 
     fn quick(&self, question: &Quick<'_>, _: &mut Vec<u8>) -> Quickly {
-        let question = question.asked.asked();
+        let question = &question.asked.request().question;
         let kind = |template: &&Template| {
             matches!(template.kind, kind if kind == RecordType::ANY || kind == question.qtype)
                 || question.qtype == RecordType::ANY
