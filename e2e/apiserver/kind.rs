@@ -25,6 +25,30 @@ pub enum Kind {
     ReplicaSet,
     /// `apps/v1 StatefulSet`
     StatefulSet,
+    /// `apps/v1 DaemonSet`; nobody makes its pods
+    DaemonSet,
+    /// `v1 ServiceAccount`
+    ServiceAccount,
+    /// `v1 ConfigMap`
+    ConfigMap,
+    /// `v1 Secret`
+    Secret,
+    /// `rbac.authorization.k8s.io/v1 ClusterRole`
+    ClusterRole,
+    /// `rbac.authorization.k8s.io/v1 ClusterRoleBinding`
+    ClusterRoleBinding,
+    /// `rbac.authorization.k8s.io/v1 Role`
+    Role,
+    /// `rbac.authorization.k8s.io/v1 RoleBinding`
+    RoleBinding,
+    /// `policy/v1 PodDisruptionBudget`; nobody counts its pods
+    PodDisruptionBudget,
+    /// `autoscaling/v2 HorizontalPodAutoscaler`; nobody scales by it
+    HorizontalPodAutoscaler,
+    /// `networking.k8s.io/v1 NetworkPolicy`; nobody drops packets for it
+    NetworkPolicy,
+    /// `scheduling.k8s.io/v1 PriorityClass`
+    PriorityClass,
 }
 
 /// What the server says of a kind in discovery, and how it is addressed.
@@ -199,7 +223,121 @@ pub const KINDS: &[KindInfo] = &[
         status: true,
         scale: true,
     },
+    KindInfo {
+        kind: Kind::DaemonSet,
+        group: "apps",
+        name: "DaemonSet",
+        plural: "daemonsets",
+        singular: "daemonset",
+        short_names: &["ds"],
+        categories: &["all"],
+        status: true,
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::ServiceAccount,
+        name: "ServiceAccount",
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::ConfigMap,
+        name: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        short_names: &["cm"],
+        ..PLAIN
+    },
+    KindInfo { kind: Kind::Secret, name: "Secret", plural: "secrets", singular: "secret", ..PLAIN },
+    KindInfo {
+        kind: Kind::ClusterRole,
+        group: RBAC,
+        name: "ClusterRole",
+        plural: "clusterroles",
+        singular: "clusterrole",
+        namespaced: false,
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::ClusterRoleBinding,
+        group: RBAC,
+        name: "ClusterRoleBinding",
+        plural: "clusterrolebindings",
+        singular: "clusterrolebinding",
+        namespaced: false,
+        ..PLAIN
+    },
+    KindInfo { kind: Kind::Role, group: RBAC, name: "Role", plural: "roles", singular: "role", ..PLAIN },
+    KindInfo {
+        kind: Kind::RoleBinding,
+        group: RBAC,
+        name: "RoleBinding",
+        plural: "rolebindings",
+        singular: "rolebinding",
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::PodDisruptionBudget,
+        group: "policy",
+        name: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        short_names: &["pdb"],
+        status: true,
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::HorizontalPodAutoscaler,
+        group: "autoscaling",
+        version: "v2",
+        name: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+        singular: "horizontalpodautoscaler",
+        short_names: &["hpa"],
+        categories: &["all"],
+        status: true,
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::NetworkPolicy,
+        group: "networking.k8s.io",
+        name: "NetworkPolicy",
+        plural: "networkpolicies",
+        singular: "networkpolicy",
+        short_names: &["netpol"],
+        ..PLAIN
+    },
+    KindInfo {
+        kind: Kind::PriorityClass,
+        group: "scheduling.k8s.io",
+        name: "PriorityClass",
+        plural: "priorityclasses",
+        singular: "priorityclass",
+        short_names: &["pc"],
+        namespaced: false,
+        ..PLAIN
+    },
 ];
+
+/// The group of roles and their bindings.
+pub const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What most kinds have in common.
+const PLAIN: KindInfo = KindInfo {
+    kind: Kind::Namespace,
+    group: "",
+    version: "v1",
+    name: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    status: false,
+    scale: false,
+};
 
 impl Kind {
     /// This kind's row.

@@ -69,7 +69,7 @@ pub(super) fn group(name: &str) -> Result<Response<Body>, ApiError> {
 /// `/api/v1`, `/apis/apps/v1`
 pub(super) fn resources(group: &str, version: &str) -> Result<Response<Body>, ApiError> {
     let found = resources_of(group);
-    if found.is_empty() || version != "v1" {
+    if found.is_empty() || version != version_of(group) {
         return Err(ApiError::no_such_path());
     }
     let mut list = Vec::new();
@@ -139,6 +139,11 @@ pub(super) fn group_names() -> Vec<&'static str> {
     names
 }
 
+/// The version of a group: each has one.
+pub(super) fn version_of(group: &str) -> &'static str {
+    KINDS.iter().find(|info| info.group == group).map_or("v1", |info| info.version)
+}
+
 fn resources_of(group: &str) -> Vec<Resource> {
     let mut found = Vec::new();
     for info in KINDS {
@@ -176,7 +181,8 @@ fn subresources(info: &'static KindInfo) -> Vec<Subresource> {
 }
 
 fn group_value(name: &str) -> Value {
-    let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
+    let version = version_of(name);
+    let version = json!({ "groupVersion": format!("{name}/{version}"), "version": version });
     json!({ "name": name, "versions": [version], "preferredVersion": version })
 }
 
@@ -193,7 +199,7 @@ fn aggregated(groups: &[&str]) -> Response<Body> {
         .iter()
         .map(|group| {
             let version =
-                json!({ "version": "v1", "resources": aggregated_resources(group), "freshness": "Current" });
+                json!({ "version": version_of(group), "resources": aggregated_resources(group), "freshness": "Current" });
             let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
             json!({ "metadata": metadata, "versions": [version] })
         })

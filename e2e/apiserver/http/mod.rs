@@ -61,6 +61,7 @@ impl Http {
             Route::Objects(target) => return self.objects(target, request).await,
             Route::Faults => self.switch(request).await,
             Route::Review(group, plural) => self.review(&group, &plural, request).await,
+            Route::Nowhere => Err(ApiError::no_such_path()),
             _ if request.method() != Method::GET && request.method() != Method::HEAD => {
                 Err(ApiError::method_not_allowed())
             }
@@ -73,7 +74,6 @@ impl Http {
             Route::OpenApiOf(path) => openapi::document(&path),
             Route::Version => Ok(discovery::version()),
             Route::Health => Ok(respond::text("ok")),
-            Route::Nowhere => Err(ApiError::no_such_path()),
         };
         Ok(answer.unwrap_or_else(|error| respond::error(&error)))
     }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::Response;
 use serde_json::{Map, Value, json};
 
-use super::discovery::group_names;
+use super::discovery::{group_names, version_of};
 use super::respond::{json_value, with_type};
 use super::route::EVENTS_GROUP;
 use crate::apiserver::kind::{KINDS, Kind, KindInfo};
@@ -28,7 +28,8 @@ pub(super) fn document(path: &str) -> Result<Response<Body>, ApiError> {
     if !documents().iter().any(|known| known == path) {
         return Err(ApiError::no_such_path());
     }
-    let group = path.strip_prefix("apis/").and_then(|rest| rest.strip_suffix("/v1")).unwrap_or_default();
+    let group =
+        path.strip_prefix("apis/").and_then(|rest| rest.split_once('/')).map_or("", |(group, _)| group);
     let shown = |info: &&KindInfo| {
         if group == EVENTS_GROUP { info.kind == Kind::Event } else { info.group == group }
     };
@@ -39,7 +40,8 @@ pub(super) fn document(path: &str) -> Result<Response<Body>, ApiError> {
         let namespace = if info.namespaced { "/namespaces/{namespace}" } else { "" };
         let one = format!("/{path}{namespace}/{}/{{name}}", info.plural);
         paths.insert(one, json!({ "patch": operation("patch", &gvk) }));
-        let name = format!("io.k8s.{}.v1.{}", if group.is_empty() { "core" } else { group }, info.name);
+        let (version, kind) = (info.version, info.name);
+        let name = format!("io.k8s.{}.{version}.{kind}", if group.is_empty() { "core" } else { group });
         schemas.insert(name, schema(info, &gvk));
     }
     let body = json!({
@@ -60,7 +62,7 @@ pub(super) fn version_2() -> Response<Body> {
 }
 
 fn documents() -> Vec<String> {
-    let groups = group_names().into_iter().map(|group| format!("apis/{group}/v1"));
+    let groups = group_names().into_iter().map(|group| format!("apis/{group}/{}", version_of(group)));
     std::iter::once("api/v1".to_owned()).chain(groups).collect()
 }
 

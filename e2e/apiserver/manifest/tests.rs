@@ -27,7 +27,7 @@ fn several_documents() {
 fn lists_are_opened() {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" } },
-        { "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "b" } } ] });
+        { "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "b" } } ] });
     let found = parse(Path::new("x.json"), &list.to_string()).unwrap();
     assert_eq!((names(&found), found.unknown.len()), (vec!["a"], 1));
     let pods = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: p}\n";

@@ -93,6 +93,15 @@ pub fn field(ty: Type, name: &str) -> Field {
         (Type::Root(kind), "spec") => Field::of(Type::Spec(kind)),
         (Type::Root(kind), "status") => Field::of(Type::Status(kind)),
         (Type::Root(Kind::Event), "involvedObject" | "related") => Field::atomic(),
+        // A budget's selector is replaced by a patch, and owned as one.
+        (Type::Spec(Kind::PodDisruptionBudget), "selector")
+        | (Type::Spec(Kind::NetworkPolicy), "podSelector")
+        | (Type::Root(Kind::ClusterRoleBinding | Kind::RoleBinding), "roleRef") => Field::atomic(),
+        // Its secrets are owned by name; a patch merges both lists by name.
+        (Type::Root(Kind::ServiceAccount), "secrets") => Field::list(Type::Other, &["name"], "name"),
+        (Type::Root(Kind::ServiceAccount), "imagePullSecrets") => {
+            Field { ownership: Ownership::Atomic, ..Field::list(Type::Other, &["name"], "name") }
+        }
         (Type::Root(_), _) => OTHER,
 
         (Type::Meta, "ownerReferences") => Field::list(Type::Other, &["uid"], "uid"),
@@ -101,10 +110,14 @@ pub fn field(ty: Type, name: &str) -> Field {
         (Type::Spec(Kind::Service), "ports") => Field::list(Type::Other, &["port", "protocol"], "port"),
         (Type::Spec(Kind::Service), "selector") => Field::atomic(),
         (Type::Spec(Kind::Node), "podCIDRs") => Field::set(),
-        (Type::Spec(Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet), "template") => {
-            Field::of(Type::Template)
-        }
-        (Type::Spec(Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet), "selector") => Field::atomic(),
+        (
+            Type::Spec(Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet),
+            "template",
+        ) => Field::of(Type::Template),
+        (
+            Type::Spec(Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet),
+            "selector",
+        ) => Field::atomic(),
         (Type::Template, "spec") => Field::of(Type::Spec(Kind::Pod)),
 
         (Type::Spec(Kind::Pod), "containers" | "initContainers" | "ephemeralContainers") => {

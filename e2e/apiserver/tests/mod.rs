@@ -2,6 +2,7 @@
 
 mod deletion;
 mod faults;
+mod kinds;
 mod lists;
 mod recorded;
 mod running;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::kind::Kind;
 use super::{ApiServer, Options, Running};
 
 /// A server with nothing behind it, and a client.

@@ -1,5 +1,5 @@
-//! Protobuf bodies, which `kubectl create` of a Namespace, a Service or a Deployment, `kubectl auth can-i` and
-//! `kubectl drain` send and for which they know no substitute.
+//! Protobuf bodies, which `kubectl create` of what it makes from flags, `kubectl auth can-i` and `kubectl drain` send and
+//! for which they know no substitute.
 //!
 //! Only what these commands send is known (see [`schema`]). A field that is not known is refused by name, never
 //! dropped. Answers are JSON always.
@@ -7,6 +7,8 @@
 mod schema;
 mod wire;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use self::schema::{Message, Type, message_of};
@@ -83,6 +85,7 @@ fn put(
             "" => return Ok(()),
             text => json!(text),
         },
+        (Type::Bytes, Field::Bytes(bytes)) => json!(BASE64_STANDARD.encode(bytes)),
         (Type::Bool, Field::Number(0)) | (Type::Int, Field::Number(0)) => return Ok(()),
         (Type::Bool | Type::OptionalBool, Field::Number(number)) => json!(number != 0),
         // Negative numbers are sent as 64 bits, whatever their type.

@@ -24,6 +24,8 @@ pub(super) enum Type {
     IntOrString,
     /// `meta/v1 Time`
     Time,
+    /// Bytes, which are base64 in JSON.
+    Bytes,
     /// A repeated field.
     List(&'static Self),
     /// A map from strings.
@@ -47,6 +49,14 @@ pub(super) fn message_of(api_version: &str, kind: &str) -> Option<&'static Messa
         ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => &ACCESS_REVIEW,
         ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => &RULES_REVIEW,
         ("authentication.k8s.io/v1", "SelfSubjectReview") => &SUBJECT_REVIEW,
+        ("authentication.k8s.io/v1", "TokenRequest") => &TOKEN_REQUEST,
+        ("v1", "ServiceAccount") => &SERVICE_ACCOUNT,
+        ("v1", "ConfigMap") => &CONFIG_MAP,
+        ("v1", "Secret") => &SECRET,
+        ("rbac.authorization.k8s.io/v1", "ClusterRole" | "Role") => &ROLE,
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding" | "RoleBinding") => &BINDING,
+        ("policy/v1", "PodDisruptionBudget") => &BUDGET,
+        ("scheduling.k8s.io/v1", "PriorityClass") => &PRIORITY_CLASS,
         _ => return None,
     };
     Some(message)
@@ -225,3 +235,81 @@ static RULES_REVIEW: [(u64, &str, Type); 3] =
     [(1, "metadata", Type::Message(&META)), (2, "spec", Type::Message(&RULES_SPEC)), (3, "status", Skip)];
 static RULES_SPEC: [(u64, &str, Type); 1] = [(1, "namespace", Text)];
 static SUBJECT_REVIEW: [(u64, &str, Type); 2] = [(1, "metadata", Type::Message(&META)), (2, "status", Skip)];
+
+static TOKEN_REQUEST: [(u64, &str, Type); 3] =
+    [(1, "metadata", Type::Message(&META)), (2, "spec", Type::Message(&TOKEN_SPEC)), (3, "status", Skip)];
+static TOKEN_SPEC: [(u64, &str, Type); 3] = [
+    (1, "audiences", List(&Text)),
+    (3, "boundObjectRef", Type::Message(&BOUND)),
+    (4, "expirationSeconds", OptionalInt),
+];
+static BOUND: [(u64, &str, Type); 4] =
+    [(1, "kind", Text), (2, "apiVersion", Text), (3, "name", Text), (4, "uid", Text)];
+
+static SERVICE_ACCOUNT: [(u64, &str, Type); 4] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "secrets", List(&Type::Message(&REFERENCE))),
+    (3, "imagePullSecrets", List(&Type::Message(&LOCAL_REFERENCE))),
+    (4, "automountServiceAccountToken", OptionalBool),
+];
+static REFERENCE: [(u64, &str, Type); 7] = [
+    (1, "kind", Text),
+    (2, "namespace", Text),
+    (3, "name", Text),
+    (4, "uid", Text),
+    (5, "apiVersion", Text),
+    (6, "resourceVersion", Text),
+    (7, "fieldPath", Text),
+];
+static LOCAL_REFERENCE: [(u64, &str, Type); 1] = [(1, "name", Text)];
+static CONFIG_MAP: [(u64, &str, Type); 4] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "data", Map(&Text)),
+    (3, "binaryData", Map(&Type::Bytes)),
+    (4, "immutable", OptionalBool),
+];
+static SECRET: [(u64, &str, Type); 5] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "data", Map(&Type::Bytes)),
+    (3, "type", Text),
+    (4, "stringData", Map(&Text)),
+    (5, "immutable", OptionalBool),
+];
+
+static ROLE: [(u64, &str, Type); 3] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "rules", List(&Type::Message(&RULE))),
+    (3, "aggregationRule", Type::Message(&AGGREGATION)),
+];
+static RULE: [(u64, &str, Type); 5] = [
+    (1, "verbs", List(&Text)),
+    (2, "apiGroups", List(&Text)),
+    (3, "resources", List(&Text)),
+    (4, "resourceNames", List(&Text)),
+    (5, "nonResourceURLs", List(&Text)),
+];
+static AGGREGATION: [(u64, &str, Type); 1] = [(1, "clusterRoleSelectors", List(&Type::Message(&SELECTOR)))];
+static BINDING: [(u64, &str, Type); 3] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "subjects", List(&Type::Message(&SUBJECT))),
+    (3, "roleRef", Type::Message(&ROLE_REF)),
+];
+static SUBJECT: [(u64, &str, Type); 4] =
+    [(1, "kind", Text), (2, "apiGroup", Text), (3, "name", Text), (4, "namespace", Text)];
+static ROLE_REF: [(u64, &str, Type); 3] = [(1, "apiGroup", Text), (2, "kind", Text), (3, "name", Text)];
+
+static BUDGET: [(u64, &str, Type); 3] =
+    [(1, "metadata", Type::Message(&META)), (2, "spec", Type::Message(&BUDGET_SPEC)), (3, "status", Skip)];
+static BUDGET_SPEC: [(u64, &str, Type); 4] = [
+    (1, "minAvailable", IntOrString),
+    (2, "selector", Type::Message(&SELECTOR)),
+    (3, "maxUnavailable", IntOrString),
+    (4, "unhealthyPodEvictionPolicy", Text),
+];
+static PRIORITY_CLASS: [(u64, &str, Type); 5] = [
+    (1, "metadata", Type::Message(&META)),
+    (2, "value", Int),
+    (3, "globalDefault", Bool),
+    (4, "description", Text),
+    (5, "preemptionPolicy", Text),
+];

@@ -9,7 +9,9 @@ mod normalise;
 #[cfg(test)]
 mod tests;
 
-use k8s_openapi::api::{apps, coordination, core, discovery};
+use k8s_openapi::api::{
+    apps, autoscaling, coordination, core, discovery, networking, policy, rbac, scheduling,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserializer, Serialize};
 use serde_json::Value;
@@ -101,6 +103,18 @@ fn typed(kind: Kind, value: &Value) -> Result<Value, TypeError> {
         Kind::Deployment => through::<apps::v1::Deployment>(value),
         Kind::ReplicaSet => through::<apps::v1::ReplicaSet>(value),
         Kind::StatefulSet => through::<apps::v1::StatefulSet>(value),
+        Kind::DaemonSet => through::<apps::v1::DaemonSet>(value),
+        Kind::ServiceAccount => through::<core::v1::ServiceAccount>(value),
+        Kind::ConfigMap => through::<core::v1::ConfigMap>(value),
+        Kind::Secret => through::<core::v1::Secret>(value),
+        Kind::ClusterRole => through::<rbac::v1::ClusterRole>(value),
+        Kind::ClusterRoleBinding => through::<rbac::v1::ClusterRoleBinding>(value),
+        Kind::Role => through::<rbac::v1::Role>(value),
+        Kind::RoleBinding => through::<rbac::v1::RoleBinding>(value),
+        Kind::PodDisruptionBudget => through::<policy::v1::PodDisruptionBudget>(value),
+        Kind::HorizontalPodAutoscaler => through::<autoscaling::v2::HorizontalPodAutoscaler>(value),
+        Kind::NetworkPolicy => through::<networking::v1::NetworkPolicy>(value),
+        Kind::PriorityClass => through::<scheduling::v1::PriorityClass>(value),
     }
 }
 

@@ -17,6 +17,9 @@ const MAPS: &[&str] = &[
     "overhead",
     "deprecatedTopology",
     "allocatedResources",
+    "data",
+    "binaryData",
+    "stringData",
 ];
 
 /// Plain strings with `omitempty`: an empty one is the same as none.
@@ -81,7 +84,17 @@ const ZEROS: &[&str] = &[
 ];
 
 /// Maps whose keys are the user's, not fields; and field sets, whose leaves are empty objects.
-const OPAQUE: &[&str] = &["labels", "annotations", "matchLabels", "nodeSelector", "selector", "fieldsV1"];
+const OPAQUE: &[&str] = &[
+    "labels",
+    "annotations",
+    "matchLabels",
+    "nodeSelector",
+    "selector",
+    "fieldsV1",
+    "data",
+    "binaryData",
+    "stringData",
+];
 
 /// Numbers where Go reads quantities become strings, wherever a map of resources is; what is no quantity is refused.
 pub(super) fn quantities(value: &mut Value) -> Result<(), &'static str> {
@@ -94,7 +107,7 @@ pub(super) fn quantities(value: &mut Value) -> Result<(), &'static str> {
                         | "allocatedResources",
                         Value::Object(resources),
                     ) => resources.values_mut().try_for_each(quantity)?,
-                    ("sizeLimit" | "divisor", _) => quantity(value)?,
+                    ("sizeLimit" | "divisor" | "averageValue", _) => quantity(value)?,
                     (key, _) if OPAQUE.contains(&key) => {}
                     _ => quantities(value)?,
                 }
@@ -151,6 +164,7 @@ pub(super) fn omit_empty(kind: Kind, object: &mut Value) {
                 }
             }
         }
+        Kind::ClusterRole | Kind::Role => drop(map.entry("rules").or_insert(Value::Null)),
         // A Service's selector is a plain map; everywhere else an empty selector says "everything".
         Kind::Service => {
             if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut)

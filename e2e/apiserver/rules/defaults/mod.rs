@@ -1,6 +1,9 @@
 //! The defaults of the versioned types (`SetDefaults_*` in `pkg/apis/*/v1/defaults.go`).
 
+mod access;
+mod config;
 mod pod;
+mod policy;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,14 @@ pub fn defaults(kind: Kind, object: &mut Value) {
         Kind::Deployment => workload::deployment(object),
         Kind::ReplicaSet => workload::replica_set(object),
         Kind::StatefulSet => workload::stateful_set(object),
+        Kind::DaemonSet => workload::daemon_set(object),
+        Kind::Secret => config::secret(object),
+        Kind::ClusterRoleBinding | Kind::RoleBinding => access::binding(object),
+        Kind::HorizontalPodAutoscaler => policy::autoscaler(object),
+        Kind::NetworkPolicy => policy::network_policy(object),
+        Kind::PodDisruptionBudget => ensure_object(object, &["status"]),
+        Kind::PriorityClass => set_default(object, &["preemptionPolicy"], "PreemptLowerPriority"),
+        Kind::ServiceAccount | Kind::ConfigMap | Kind::ClusterRole | Kind::Role => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! Defaults of Deployments, ReplicaSets and StatefulSets.
+//! Defaults of Deployments, ReplicaSets, StatefulSets and DaemonSets.
 
 use serde_json::{Value, json};
 
@@ -45,6 +45,17 @@ pub(super) fn stateful_set(object: &mut Value) {
     }
     set_default(object, &["status", "replicas"], 0);
     set_default(object, &["status", "availableReplicas"], 0);
+}
+
+pub(super) fn daemon_set(object: &mut Value) {
+    template(object);
+    set_default(object, &["spec", "updateStrategy", "type"], "RollingUpdate");
+    if text(object, &["spec", "updateStrategy", "type"]) == "RollingUpdate" {
+        set_default(object, &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"], 1);
+        set_default(object, &["spec", "updateStrategy", "rollingUpdate", "maxSurge"], 0);
+    }
+    set_default(object, &["spec", "revisionHistoryLimit"], 10);
+    ensure_object(object, &["status"]);
 }
 
 fn template(object: &mut Value) {

@@ -145,7 +145,8 @@ fn supported(kind: Kind, field: &str) -> bool {
         ],
         Kind::ReplicaSet => &["status.replicas"],
         Kind::StatefulSet => &["status.successful"],
-        Kind::Endpoints | Kind::EndpointSlice | Kind::Lease | Kind::Deployment => &[],
+        Kind::Secret => &["type"],
+        _ => &[],
     };
     fields.contains(&field)
 }

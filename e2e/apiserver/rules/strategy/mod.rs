@@ -34,7 +34,21 @@ pub fn prepare_create(kind: Kind, new: &mut Value) {
         Kind::ReplicaSet => set(new, &["status"], json!({ "replicas": 0 })),
         Kind::StatefulSet => set(new, &["status"], json!({ "replicas": 0, "availableReplicas": 0 })),
         // Kubelets register their node with its status.
+        Kind::DaemonSet => {
+            let none = json!({ "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0 });
+            set(new, &["status"], none);
+        }
+        Kind::PodDisruptionBudget => {
+            let none = json!({ "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0 });
+            set(new, &["status"], none);
+        }
+        Kind::HorizontalPodAutoscaler => {
+            set(new, &["status"], json!({ "currentMetrics": null, "desiredReplicas": 0 }));
+        }
         Kind::Node | Kind::Endpoints | Kind::Event | Kind::EndpointSlice | Kind::Lease => {}
+        Kind::ServiceAccount | Kind::ConfigMap | Kind::Secret | Kind::NetworkPolicy | Kind::PriorityClass => {
+        }
+        Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::Role | Kind::RoleBinding => {}
     }
 }
 
@@ -50,7 +64,12 @@ pub fn prepare_update(kind: Kind, new: &mut Value, old: &Value) {
         _ => {}
     }
     let moved = match kind {
-        Kind::Pod | Kind::ReplicaSet | Kind::StatefulSet => new.get("spec") != old.get("spec"),
+        Kind::Pod
+        | Kind::ReplicaSet
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::PodDisruptionBudget
+        | Kind::NetworkPolicy => new.get("spec") != old.get("spec"),
         Kind::Deployment => {
             new.get("spec") != old.get("spec") || meta(new, "annotations") != meta(old, "annotations")
         }
@@ -95,7 +114,17 @@ fn keep_system_metadata(new: &mut Value, old: &Value) {
 }
 
 fn has_generation(kind: Kind) -> bool {
-    matches!(kind, Kind::Pod | Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::EndpointSlice)
+    matches!(
+        kind,
+        Kind::Pod
+            | Kind::Deployment
+            | Kind::ReplicaSet
+            | Kind::StatefulSet
+            | Kind::EndpointSlice
+            | Kind::DaemonSet
+            | Kind::PodDisruptionBudget
+            | Kind::NetworkPolicy
+    )
 }
 
 fn meta<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {

@@ -111,5 +111,67 @@ fn table(kind: Kind) -> &'static [Column] {
             CONTAINERS,
             IMAGES,
         ],
+        Kind::DaemonSet => &[
+            NAME,
+            ("Desired", "integer", 0, "Number of nodes that should run a pod."),
+            ("Current", "integer", 0, "Number of nodes that run one."),
+            ("Ready", "integer", 0, "Number of nodes whose pod is ready."),
+            ("Up-to-date", "integer", 0, "Number of nodes whose pod is of the current template."),
+            ("Available", "integer", 0, "Number of nodes whose pod has been ready long enough."),
+            ("Node Selector", "string", 0, "Labels of the nodes."),
+            AGE,
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
+        ],
+        _ => configuration(kind),
+    }
+}
+
+/// The kinds that nobody runs.
+fn configuration(kind: Kind) -> &'static [Column] {
+    match kind {
+        Kind::ServiceAccount => &[NAME, ("Secrets", "string", 0, "Number of secrets of the account."), AGE],
+        Kind::ConfigMap => &[NAME, ("Data", "string", 0, "Number of keys."), AGE],
+        Kind::Secret => &[
+            NAME,
+            ("Type", "string", 0, "What the secret is for."),
+            ("Data", "string", 0, "Number of keys."),
+            AGE,
+        ],
+        Kind::ClusterRole | Kind::Role => &[NAME, ("Created At", "date", 0, "When the role was created.")],
+        Kind::ClusterRoleBinding | Kind::RoleBinding => &[
+            NAME,
+            ("Role", "string", 0, "The role that is bound."),
+            AGE,
+            ("Users", "string", 1, "Users it is bound to."),
+            ("Groups", "string", 1, "Groups it is bound to."),
+            ("ServiceAccounts", "string", 1, "Accounts it is bound to."),
+        ],
+        Kind::PodDisruptionBudget => &[
+            NAME,
+            ("Min Available", "string", 0, "The least number of pods that must stay available."),
+            ("Max Unavailable", "string", 0, "The most pods that may be unavailable."),
+            ("Allowed Disruptions", "integer", 0, "Pods that may be evicted now."),
+            AGE,
+        ],
+        Kind::HorizontalPodAutoscaler => &[
+            NAME,
+            ("Reference", "string", 0, "What is scaled."),
+            ("Targets", "string", 0, "Metrics: what they are, and what they should be."),
+            ("MinPods", "string", 0, "The least number of pods."),
+            ("MaxPods", "string", 0, "The most pods."),
+            ("Replicas", "string", 0, "Number of pods there are."),
+            AGE,
+        ],
+        Kind::NetworkPolicy => &[NAME, ("Pod-Selector", "string", 0, "Labels of the pods."), AGE],
+        Kind::PriorityClass => &[
+            NAME,
+            ("Value", "string", 0, "The priority of its pods."),
+            ("Global-Default", "boolean", 0, "Whether pods without a class have it."),
+            AGE,
+            ("PreemptionPolicy", "string", 1, "Whether its pods push out others."),
+        ],
+        _ => &[NAME, AGE],
     }
 }

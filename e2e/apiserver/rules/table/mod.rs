@@ -3,11 +3,14 @@
 //!
 //! Columns of priority 1 are shown with `-o wide`.
 
+mod access;
 pub mod age;
 mod columns;
+mod config;
 mod event;
 mod node;
 mod pod;
+mod policy;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::columns::columns;
-use super::value::{entries, items, text};
+use super::value::{at, entries, items, strings, text};
 use crate::apiserver::kind::Kind;
 
 /// What stands for a value that is not there.
@@ -48,6 +51,16 @@ pub fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
         Kind::Deployment => workload::deployment(object, name, age),
         Kind::ReplicaSet => workload::replica_set(object, name, age),
         Kind::StatefulSet => workload::stateful_set(object, name, age),
+        Kind::DaemonSet => workload::daemon_set(object, name, age),
+        Kind::ServiceAccount => vec![name, json!(items(object, &["secrets"]).len()), age],
+        Kind::ConfigMap => vec![name, json!(config::size(object)), age],
+        Kind::Secret => vec![name, json!(text(object, &["type"])), json!(config::size(object)), age],
+        Kind::ClusterRole | Kind::Role => vec![name, json!(text(object, &["metadata", "creationTimestamp"]))],
+        Kind::ClusterRoleBinding | Kind::RoleBinding => access::binding(object, name, age),
+        Kind::PodDisruptionBudget => policy::budget(object, name, age),
+        Kind::HorizontalPodAutoscaler => policy::autoscaler(object, name, age),
+        Kind::NetworkPolicy => vec![name, json!(selector(object, &["spec", "podSelector"])), age],
+        Kind::PriorityClass => policy::priority_class(object, name, age),
     }
 }
 
@@ -62,6 +75,26 @@ fn labels(object: &Value, path: &[&str]) -> String {
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
     or_none(&pairs.join(",")).to_owned()
+}
+
+/// A `LabelSelector` as text: `app=web,tier in (a,b)`.
+fn selector(object: &Value, path: &[&str]) -> String {
+    let null = Value::Null;
+    let selector = at(object, path).unwrap_or(&null);
+    let mut terms: Vec<String> = entries(selector, &["matchLabels"])
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    for expression in items(selector, &["matchExpressions"]) {
+        let key = text(expression, &["key"]);
+        let values = strings(expression, &["values"]).join(",");
+        terms.push(match text(expression, &["operator"]) {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    or_none(&terms.join(",")).to_owned()
 }
 
 /// The first three, and how many more.

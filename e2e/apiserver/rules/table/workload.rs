@@ -1,9 +1,9 @@
-//! Deployments, ReplicaSets and StatefulSets.
+//! Deployments, ReplicaSets, StatefulSets and DaemonSets.
 
 use serde_json::{Value, json};
 
-use super::{NONE, containers};
-use crate::apiserver::rules::value::{at, entries, items, number, strings, text};
+use super::{containers, labels, selector};
+use crate::apiserver::rules::value::{at, number};
 
 pub(super) fn deployment(object: &Value, name: Value, age: Value) -> Vec<Value> {
     let mut cells = vec![
@@ -14,7 +14,7 @@ pub(super) fn deployment(object: &Value, name: Value, age: Value) -> Vec<Value> 
         age,
     ];
     cells.extend(template(object));
-    cells.push(selector(object));
+    cells.push(json!(selector(object, &["spec", "selector"])));
     cells
 }
 
@@ -22,13 +22,30 @@ pub(super) fn replica_set(object: &Value, name: Value, age: Value) -> Vec<Value>
     let wanted = json!(number(object, &["spec", "replicas"]).unwrap_or_default());
     let mut cells = vec![name, wanted, status(object, "replicas"), status(object, "readyReplicas"), age];
     cells.extend(template(object));
-    cells.push(selector(object));
+    cells.push(json!(selector(object, &["spec", "selector"])));
     cells
 }
 
 pub(super) fn stateful_set(object: &Value, name: Value, age: Value) -> Vec<Value> {
     let mut cells = vec![name, ready(object), age];
     cells.extend(template(object));
+    cells
+}
+
+pub(super) fn daemon_set(object: &Value, name: Value, age: Value) -> Vec<Value> {
+    let mut cells = vec![name];
+    let counts = [
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+    ];
+    cells.extend(counts.map(|key| status(object, key)));
+    cells.push(json!(labels(object, &["spec", "template", "spec", "nodeSelector"])));
+    cells.push(age);
+    cells.extend(template(object));
+    cells.push(json!(selector(object, &["spec", "selector"])));
     cells
 }
 
@@ -45,22 +62,4 @@ fn template(object: &Value) -> [Value; 2] {
     let null = Value::Null;
     let spec = at(object, &["spec", "template", "spec"]).unwrap_or(&null);
     [json!(containers(spec, "name")), json!(containers(spec, "image"))]
-}
-
-/// A `LabelSelector` as text: `app=web,tier in (a,b)`.
-fn selector(object: &Value) -> Value {
-    let mut terms: Vec<String> = entries(object, &["spec", "selector", "matchLabels"])
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    for expression in items(object, &["spec", "selector", "matchExpressions"]) {
-        let key = text(expression, &["key"]);
-        let values = strings(expression, &["values"]).join(",");
-        terms.push(match text(expression, &["operator"]) {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "DoesNotExist" => format!("!{key}"),
-            _ => key.to_owned(),
-        });
-    }
-    json!(if terms.is_empty() { NONE.to_owned() } else { terms.join(",") })
 }

@@ -177,6 +177,9 @@ fn name_of(kind: Kind, name: &str) -> Vec<String> {
     match kind {
         Kind::Namespace => names::label(name),
         Kind::Service => names::label_1035(name),
+        Kind::ClusterRole | Kind::ClusterRoleBinding | Kind::Role | Kind::RoleBinding => {
+            names::path_segment(name)
+        }
         _ => names::subdomain(name),
     }
 }

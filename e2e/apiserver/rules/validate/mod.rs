@@ -3,7 +3,11 @@
 //! Everything wrong is found at once, as the real server does, so that a user mends a manifest in one go. The order of
 //! the errors is upstream's: metadata first, then the fields in the order of `pkg/apis/*/validation`.
 
+mod access;
 mod address;
+mod autoscaler;
+mod budget;
+mod config;
 mod container;
 mod endpoints;
 mod event;
@@ -11,6 +15,7 @@ mod lease;
 mod meta;
 pub mod names;
 mod namespace;
+mod network_policy;
 mod node;
 mod pod;
 mod service;
@@ -40,6 +45,14 @@ pub fn create(kind: Kind, new: &Value) -> Vec<FieldError> {
         Kind::Deployment => workload::deployment(new),
         Kind::ReplicaSet => workload::replica_set(new),
         Kind::StatefulSet => workload::stateful_set(new),
+        Kind::DaemonSet => workload::daemon_set(new),
+        Kind::ServiceAccount | Kind::PriorityClass => Vec::new(),
+        Kind::ConfigMap | Kind::Secret => config::check(new),
+        Kind::ClusterRole | Kind::Role => access::role(kind, new),
+        Kind::ClusterRoleBinding | Kind::RoleBinding => access::binding(kind, new),
+        Kind::PodDisruptionBudget => budget::check(new),
+        Kind::HorizontalPodAutoscaler => autoscaler::check(new),
+        Kind::NetworkPolicy => network_policy::check(new),
     });
     errors
 }
@@ -59,6 +72,15 @@ pub fn update(kind: Kind, new: &Value, old: &Value) -> Vec<FieldError> {
         Kind::Deployment => workload::with_selector_update(workload::deployment(new), new, old),
         Kind::ReplicaSet => workload::with_selector_update(workload::replica_set(new), new, old),
         Kind::StatefulSet => workload::stateful_set_update(new, old),
+        Kind::DaemonSet => workload::with_selector_update(workload::daemon_set(new), new, old),
+        Kind::ServiceAccount => Vec::new(),
+        Kind::ConfigMap | Kind::Secret => config::update(new, old),
+        Kind::ClusterRole | Kind::Role => access::role(kind, new),
+        Kind::ClusterRoleBinding | Kind::RoleBinding => access::binding_update(kind, new, old),
+        Kind::PodDisruptionBudget => budget::check(new),
+        Kind::HorizontalPodAutoscaler => autoscaler::check(new),
+        Kind::NetworkPolicy => network_policy::check(new),
+        Kind::PriorityClass => priority_class(new, old),
     });
     errors
 }
@@ -72,9 +94,16 @@ pub fn status_update(kind: Kind, new: &Value, old: &Value) -> Vec<FieldError> {
         Kind::Service => service::status_update(new),
         Kind::Pod => pod::status_update(new, old),
         Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet => workload::status_update(kind, new),
-        Kind::Endpoints | Kind::Event | Kind::EndpointSlice | Kind::Lease => Vec::new(),
+        _ => Vec::new(),
     });
     errors
+}
+
+/// The value of a class stays what it was.
+fn priority_class(new: &Value, old: &Value) -> Vec<FieldError> {
+    let changed = new.get("value") != old.get("value");
+    let detail = "may not be changed in an update.";
+    changed.then(|| FieldError::forbidden("value", detail)).into_iter().collect()
 }
 
 /// A number that may not be negative.

@@ -15,6 +15,8 @@ const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumer
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
     '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used \
     for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
+    'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
     alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -42,6 +44,33 @@ pub fn label_1035(value: &str) -> Vec<String> {
     let mut wrong = too_long(value, 63);
     if !(is_label(value) && value.starts_with(|c: char| c.is_ascii_lowercase())) {
         wrong.push(LABEL_1035.to_owned());
+    }
+    wrong
+}
+
+/// A name that may be anything a path can hold: roles and their bindings.
+pub fn path_segment(value: &str) -> Vec<String> {
+    if matches!(value, "." | "..") {
+        return vec![format!("may not be '{value}'")];
+    }
+    ["/", "%"]
+        .into_iter()
+        .filter(|illegal| value.contains(illegal))
+        .map(|illegal| format!("may not contain '{illegal}'"))
+        .collect()
+}
+
+/// A key of a ConfigMap or a Secret, which becomes the name of a file.
+pub fn config_key(value: &str) -> Vec<String> {
+    let mut wrong = too_long(value, 253);
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if value.is_empty() || !value.chars().all(good) {
+        wrong.push(CONFIG_KEY.to_owned());
+    }
+    if matches!(value, "." | "..") {
+        wrong.push(format!("must not be '{value}'"));
+    } else if value.starts_with("..") {
+        wrong.push("must not start with '..'".to_owned());
     }
     wrong
 }
@@ -155,6 +184,19 @@ mod tests {
         assert!(label_1035("a0").is_empty());
         assert!(label_1035("0a")[0].starts_with("a DNS-1035 label must consist of lower case"));
         assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
+    }
+
+    #[test]
+    fn names_of_roles_and_keys_of_configuration() {
+        assert!(path_segment("system:coredns").is_empty());
+        assert_eq!(path_segment("a/b%"), ["may not contain '/'", "may not contain '%'"]);
+        assert_eq!(path_segment(".."), ["may not be '..'"]);
+        for good in ["Corefile", "a_b.c-d", ".x"] {
+            assert!(config_key(good).is_empty(), "{good}");
+        }
+        for bad in ["", "a/b", "..", "..data", "ä"] {
+            assert_eq!(config_key(bad).len(), 1, "{bad}");
+        }
     }
 
     #[test]

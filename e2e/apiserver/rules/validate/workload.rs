@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets and StatefulSets (`pkg/apis/apps/validation`).
+//! Deployments, ReplicaSets, StatefulSets and DaemonSets (`pkg/apis/apps/validation`).
 
 use serde_json::{Value, json};
 
@@ -75,7 +75,21 @@ pub(super) fn stateful_set(object: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// The selector of a Deployment or ReplicaSet stays what it was.
+pub(super) fn daemon_set(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    selector_and_template(object, "daemonset", &mut errors);
+    errors.extend(numbers(object, &["minReadySeconds", "revisionHistoryLimit"]));
+    match text(object, &["spec", "updateStrategy", "type"]) {
+        "RollingUpdate" | "OnDelete" => {}
+        other => {
+            let known = ["OnDelete", "RollingUpdate"];
+            errors.push(FieldError::not_supported("spec.updateStrategy", other, &known));
+        }
+    }
+    errors
+}
+
+/// The selector of a Deployment, a ReplicaSet or a DaemonSet stays what it was.
 pub(super) fn with_selector_update(mut errors: Vec<FieldError>, new: &Value, old: &Value) -> Vec<FieldError> {
     let (after, before) = (at(new, &["spec", "selector"]), at(old, &["spec", "selector"]));
     if after != before {
