@@ -12,6 +12,7 @@ mod exit;
 mod files;
 mod leader;
 mod log;
+mod low_ports;
 mod pages;
 mod process;
 mod requests;
@@ -30,6 +31,7 @@ use args::{Cli, Command};
 use exit::Exit;
 
 fn main() -> ExitCode {
+    low_ports::allow();
     // There is one provider; it is only an error if somebody else had installed another.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let words: Vec<_> = std::env::args_os().collect();
