@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use callsign_dns::plugins::kubernetes::ClusterAccess;
+use callsign_shared::watch::Contacts;
 use http::HeaderValue;
 use kube::{
     Client, Config,
@@ -13,7 +14,7 @@ use kube::{
     },
 };
 
-use crate::{args::ClusterArgs, exit::Exit, requests::Requests};
+use crate::{args::ClusterArgs, exit::Exit, hearing::Hearing, requests::Requests};
 
 /// How servers and their audit logs know us; the writer of `managedFields` is derived from it.
 const USER_AGENT: &str = concat!("callsign/", env!("CARGO_PKG_VERSION"));
@@ -116,10 +117,23 @@ pub(crate) fn plain(url: &str) -> Result<Config, Exit> {
 ///
 /// # Errors
 /// When the configuration does not make a client: certificates, credentials.
-pub(crate) fn client(mut config: Config, requests: &Requests) -> Result<Client, Exit> {
+pub(crate) fn client(config: Config, requests: &Requests) -> Result<Client, Exit> {
+    let builder = ClientBuilder::try_from(ours(config)).map_err(Exit::configuration)?;
+    Ok(builder.with_layer(requests).build())
+}
+
+/// The same, for watches: what the API server says is noted in `contacts`.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn watching(config: Config, requests: &Requests, contacts: &Contacts) -> Result<Client, Exit> {
+    let builder = ClientBuilder::try_from(ours(config)).map_err(Exit::configuration)?;
+    Ok(builder.with_layer(requests).with_layer(&Hearing(contacts.clone())).build())
+}
+
+fn ours(mut config: Config) -> Config {
     // The watches and the writer retry by themselves: what the server says of pauses must reach them.
     config.default_retry = false;
     config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-    let builder = ClientBuilder::try_from(config).map_err(Exit::configuration)?;
-    Ok(builder.with_layer(requests).build())
+    config
 }

@@ -19,7 +19,7 @@ use callsign_dns::{
 use callsign_shared::{
     Feed, Index,
     index::Source,
-    watch::{self, Scope, SyncState},
+    watch::{self, Contacts, Scope, SyncState},
 };
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::SetOnce, task::JoinSet};
@@ -27,13 +27,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    client::{self, client},
+    client,
     requests::Requests,
-    watches::Watches,
+    watches::{ClusterMeter, ToldCluster},
 };
 
 /// How many changes a zone takes in before others get their turn.
 const ZONE_BATCH: usize = 256;
+
+/// The progress of a cluster's watches, once they have begun.
+pub(crate) type Syncing = Arc<SetOnce<Arc<SyncState>>>;
 
 /// All clusters of a process.
 pub(crate) struct Clusters {
@@ -63,7 +66,9 @@ struct Cluster {
     config: kube::Config,
     scope: Scope,
     index: Arc<Index>,
-    sync: Arc<SetOnce<Arc<SyncState>>>,
+    sync: Syncing,
+    #[expect(dead_code, reason = "metrics tell of it as long as it is here")]
+    told: Arc<ToldCluster>,
     /// Kept without zones: the controllers use it.
     pinned: bool,
     zones: Vec<Served>,
@@ -117,12 +122,21 @@ impl Clusters {
             Some(config) if *access == ClusterAccess::default() => config.clone(),
             _ => client::access(access).map_err(|error| StartError(format!("plugin/kubernetes: {error}")))?,
         };
+        let (index, sync) = (Arc::new(Index::new()), Syncing::default());
+        let told = Arc::new(ToldCluster {
+            host: config.cluster_url.authority().map(ToString::to_string).unwrap_or_default(),
+            index: Arc::clone(&index),
+            sync: Arc::clone(&sync),
+            controller: scope.controller,
+        });
+        self.settings.meters.of::<ClusterMeter>().add_cluster(&told);
         Ok(Cluster {
             access: access.clone(),
             config,
             scope,
-            index: Arc::new(Index::new()),
-            sync: Arc::default(),
+            index,
+            sync,
+            told,
             pinned: false,
             zones: Vec::new(),
             stop: self.settings.stop.child_token(),
@@ -173,6 +187,7 @@ impl Cluster {
             return Arc::clone(&served.zone);
         }
         let zone = Arc::new(Zone::new(config.clone(), Arc::clone(&self.index)));
+        settings.meters.of::<ClusterMeter>().add_zone(&zone);
         let feed = self.index.subscribe(zone.interest());
         let latency = Latency::new(settings.meters.of(), Arc::clone(&self.index));
         let mut follower = JoinSet::new();
@@ -184,7 +199,8 @@ impl Cluster {
 
     fn watch(&mut self, settings: &ClusterSettings) {
         let requests = Requests::of(&settings.meters, &self.config.cluster_url);
-        let client = match client(self.config.clone(), &requests) {
+        let contacts = Contacts::default();
+        let client = match client::watching(self.config.clone(), &requests, &contacts) {
             Ok(client) => client,
             Err(error) => {
                 // Certificates were read with the configuration; what is left is a matter of TLS itself.
@@ -192,15 +208,14 @@ impl Cluster {
                 return;
             }
         };
-        let (sync, watches) = watch::start(&client, &self.index, self.scope, &self.stop);
-        settings.meters.edit(|registry| registry.register_collector(Box::new(Watches(Arc::clone(&sync)))));
+        let (sync, watches) = watch::start(&client, &contacts, &self.index, self.scope, &self.stop);
         let _ = self.sync.set(sync);
         self.watches = Some(watches);
     }
 }
 
 /// Feeds the index's changes to the zone, and says when the first sync is in it.
-async fn follow(zone: Arc<Zone>, feed: Feed, latency: Latency, sync: Arc<SetOnce<Arc<SyncState>>>) {
+async fn follow(zone: Arc<Zone>, feed: Feed, latency: Latency, sync: Syncing) {
     let synced = async {
         sync.wait().await.wait().await;
     };

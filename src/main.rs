@@ -10,6 +10,7 @@ mod duty;
 mod engine;
 mod exit;
 mod files;
+mod hearing;
 mod leader;
 mod log;
 mod low_ports;

@@ -23,8 +23,17 @@ pub struct Metrics {
 /// # Errors
 /// When there is no answer.
 pub async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    get_as(address, path, "*/*").await
+}
+
+/// The same, of a media type.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn get_as(address: SocketAddr, path: &str, accept: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -62,8 +71,16 @@ impl Metrics {
     /// # Errors
     /// When there is no such page, or a line is none of the format.
     pub async fn of(address: SocketAddr) -> Result<Self> {
-        let (status, body) = get(address, "/metrics").await?;
+        let (status, body) = get_as(address, "/metrics", "application/openmetrics-text").await?;
         ensure!(status == 200, "{status} {body}");
+        Self::read(&body)
+    }
+
+    /// Reads a page of OpenMetrics.
+    ///
+    /// # Errors
+    /// When a line is none of the format.
+    pub fn read(body: &str) -> Result<Self> {
         let mut metrics = Self::default();
         for line in body.lines() {
             if let Some(family) = line.strip_prefix("# TYPE ") {

@@ -82,6 +82,60 @@ pub enum Reason {
     },
 }
 
+/// How a pod stands under a Service that selects it, in one word: ready, or the first thing that keeps it from traffic.
+/// Every membership has exactly one, so that counts of them add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It receives traffic under every port.
+    Ready,
+    /// It receives traffic, but not under a port whose named target it lacks.
+    NamedPortMissing,
+    /// Its Ready condition is not True.
+    NotReady,
+    /// It is being deleted.
+    Terminating,
+    /// Its Node is not known (or it has none).
+    NodeUnknown,
+    /// It has no address of the Service's families.
+    WrongFamily,
+    /// All its addresses of those families are special ones.
+    SpecialAddress,
+    /// It has no IP address yet.
+    NoAddress,
+    /// Its phase is Succeeded or Failed.
+    Finished,
+}
+
+impl Standing {
+    /// All of them, those that receive traffic first.
+    pub const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::NamedPortMissing,
+        Self::NotReady,
+        Self::Terminating,
+        Self::NodeUnknown,
+        Self::WrongFamily,
+        Self::SpecialAddress,
+        Self::NoAddress,
+        Self::Finished,
+    ];
+
+    /// As it stands in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::NamedPortMissing => "named_port_missing",
+            Self::NotReady => "not_ready",
+            Self::Terminating => "terminating",
+            Self::NodeUnknown => "node_unknown",
+            Self::WrongFamily => "wrong_family",
+            Self::SpecialAddress => "special_address",
+            Self::NoAddress => "no_address",
+            Self::Finished => "finished",
+        }
+    }
+}
+
 impl Membership {
     /// Decides about `pod`, which `service` selects. `node` is the pod's Node if it is known.
     pub fn decide(service: &Service, pod: &Arc<Pod>, node: Option<&Node>) -> Self {
@@ -148,6 +202,27 @@ impl Membership {
     /// refuse the whole object, and with it everybody else's endpoints.
     pub fn addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
         self.pod.addresses(family).filter(|ip| !is_special(*ip))
+    }
+
+    /// How it stands under a Service of these families. Several things may be wrong at once: see [`Self::reasons`].
+    pub fn standing(&self, families: &[Family]) -> Standing {
+        let has = |family: &Family| self.addresses(*family).next().is_some();
+        let has_any = |family: &Family| self.pod.addresses(*family).next().is_some();
+        if self.pod.finished() {
+            Standing::Finished
+        } else if self.pod.ips.is_empty() {
+            Standing::NoAddress
+        } else if !families.iter().any(has) {
+            if families.iter().any(has_any) { Standing::SpecialAddress } else { Standing::WrongFamily }
+        } else if !self.node_known && !self.publish_not_ready {
+            Standing::NodeUnknown
+        } else if self.ready {
+            if self.missing_ports.is_empty() { Standing::Ready } else { Standing::NamedPortMissing }
+        } else if self.terminating {
+            Standing::Terminating
+        } else {
+            Standing::NotReady
+        }
     }
 
     /// Everything that keeps it, or one of its ports, from traffic, the first reason first. Empty when nothing does.
@@ -333,5 +408,36 @@ mod tests {
         assert_eq!(reasons, [Reason::WrongFamily, Reason::Terminating, not_ready]);
         let no_address = Pod { ips: SmallVec::new(), ..pod() };
         assert_eq!(decide(&service(), no_address).reasons(&[Family::V4]), [Reason::NoAddress]);
+    }
+
+    /// A membership is ready exactly when nothing is found that keeps it from traffic, and its standing is among the reasons.
+    #[test]
+    fn a_standing_is_ready_or_the_first_reason() {
+        let both = [Family::V4, Family::V6];
+        let stands = |pod: Pod, families: &[Family]| {
+            let it = decide(&service(), pod);
+            let (standing, reasons) = (it.standing(families), it.reasons(families));
+            assert_eq!(standing == Standing::Ready, reasons.is_empty(), "{standing:?} {reasons:?}");
+            standing
+        };
+        let with = |edit: &dyn Fn(&mut Pod)| {
+            let mut pod = pod();
+            edit(&mut pod);
+            stands(pod, &[Family::V4])
+        };
+        assert_eq!(stands(pod(), &both), Standing::Ready);
+        assert_eq!(stands(pod(), &[Family::V6]), Standing::WrongFamily);
+        assert_eq!(with(&|pod| pod.readiness.ready = false), Standing::NotReady);
+        assert_eq!(with(&|pod| pod.meta.deleting = true), Standing::Terminating);
+        assert_eq!(with(&|pod| pod.phase = Phase::Failed), Standing::Finished);
+        assert_eq!(with(&|pod| pod.ips.clear()), Standing::NoAddress);
+        assert_eq!(with(&|pod| pod.ips[0] = "127.0.0.1".parse().unwrap()), Standing::SpecialAddress);
+        let unknown = Membership::decide(&service(), &Arc::new(pod()), None);
+        assert_eq!(unknown.standing(&both), Standing::NodeUnknown);
+        let mut it = decide(&service(), pod());
+        it.missing_ports.push("web".into());
+        assert_eq!(it.standing(&both), Standing::NamedPortMissing);
+        let names: std::collections::BTreeSet<&str> = Standing::ALL.map(Standing::as_str).into();
+        assert_eq!(names.len(), Standing::ALL.len());
     }
 }

@@ -10,6 +10,7 @@
 //! configuration as a whole.
 
 mod address;
+mod exposition;
 mod http;
 mod poll;
 mod status;
@@ -27,7 +28,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, Uri},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use callsign_dns::block::Config;
@@ -197,7 +198,11 @@ impl Pages {
 }
 
 /// The page of this path, if this listener offers it.
-async fn answer(State((status, offers)): State<(Arc<Status>, Arc<AtomicU8>)>, uri: Uri) -> Response {
+async fn answer(
+    State((status, offers)): State<(Arc<Status>, Arc<AtomicU8>)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     let offers = offers.load(Ordering::Relaxed);
     let page = match uri.path() {
         "/health" => Page::Health,
@@ -212,6 +217,6 @@ async fn answer(State((status, offers)): State<(Arc<Status>, Arc<AtomicU8>)>, ur
         Page::Health => "OK".into_response(),
         Page::Ready => status.ready(),
         Page::Metrics if uri.path() == "/journal" => status.journal(&uri),
-        Page::Metrics => status.metrics(),
+        Page::Metrics => status.metrics(&headers),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::Query,
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use callsign_controller::Standing;
@@ -21,9 +21,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::exposition::Form;
 use crate::duty::Duty;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the pages report.
 pub(crate) struct Status {
@@ -101,9 +100,10 @@ impl Status {
     }
 
     /// All metrics.
-    pub(super) fn metrics(&self) -> Response {
+    pub(super) fn metrics(&self, headers: &HeaderMap) -> Response {
+        let form = Form::wanted(headers);
         match self.meters.encode() {
-            Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+            Ok(page) => ([(CONTENT_TYPE, form.content_type())], form.of(page)).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }

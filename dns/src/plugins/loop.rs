@@ -9,9 +9,11 @@
 //! Only the name of the probe that is under way counts, so that no question from outside can bring this about.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -23,6 +25,13 @@ use hickory_proto::{
     op::{Message, MessageType, OpCode},
     rr::{Name, RecordType},
 };
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
 use tokio::{
     net::UdpSocket,
     time::{Instant, sleep, timeout},
@@ -32,7 +41,7 @@ use super::reading::{no_body, once};
 use crate::{
     block::BlockConfig,
     corefile::{Directive, Error},
-    plugin::{Internal, Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, World, lines},
+    plugin::{Internal, Meter, Next, Plugin, Prepared, Query, Quick, Quickly, Reply, Setup, World, lines},
 };
 
 const NAME: &str = "loop";
@@ -62,6 +71,7 @@ pub(super) fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Ve
     let zone = block.zones().into_iter().next().unwrap_or_else(Name::root);
     let start = move |world: &World| {
         let state = Arc::new(State::default());
+        world.meters.of::<LoopMeter>().add(zone.to_ascii(), &state);
         if let Some(own) = own_address(&world.listens) {
             let probing = probe(own, zone.clone(), Arc::clone(&state), AGAIN);
             let stop = world.stop.clone();
@@ -80,6 +90,13 @@ struct Loop {
     state: Arc<State>,
 }
 
+/// Tells of every loop that is looked for, as long as it is.
+struct LoopMeter(Arc<Looked>);
+
+/// What is looked for, by zone. What a configuration no longer has is gone.
+#[derive(Default)]
+struct Looked(Mutex<Vec<(String, Weak<State>)>>);
+
 /// What is known so far.
 #[derive(Default)]
 struct State {
@@ -89,6 +106,50 @@ struct State {
     seen: AtomicUsize,
     /// It came back.
     found: AtomicBool,
+}
+
+impl Meter for LoopMeter {
+    fn register(registry: &mut Registry) -> Self {
+        let looked = Arc::<Looked>::default();
+        registry.register_collector(Box::new(Page(Arc::clone(&looked))));
+        Self(looked)
+    }
+}
+
+impl LoopMeter {
+    fn add(&self, zone: String, state: &Arc<State>) {
+        let mut looked = self.0.0.lock();
+        looked.retain(|(_, state)| state.strong_count() > 0);
+        looked.push((zone, Arc::downgrade(state)));
+    }
+}
+
+#[derive(Debug)]
+struct Page(Arc<Looked>);
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut zones: BTreeMap<String, bool> = BTreeMap::new();
+        for (zone, state) in self.0.0.lock().iter() {
+            if let Some(state) = state.upgrade() {
+                *zones.entry(zone.clone()).or_default() |= state.found.load(Ordering::Relaxed);
+            }
+        }
+        let name = "callsign_dns_loop_detected";
+        let help =
+            "1 while what is forwarded comes back to this server, which forwards nothing of the zone then";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (zone, found) in zones {
+            ConstGauge::new(i64::from(found)).encode(family.encode_family(&[("zone", zone)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Looked").finish_non_exhaustive()
+    }
 }
 
 impl Plugin for Loop {
@@ -320,6 +381,29 @@ mod tests {
         assert_eq!(ask(&plugin, "www.example.org.", RecordType::A).await, ResponseCode::ServFail);
         assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::NXDomain);
         assert_eq!(ask(&plugin, "12.34.", RecordType::HINFO).await, ResponseCode::ServFail);
+    }
+
+    #[test]
+    fn a_loop_is_shown_as_long_as_it_is_looked_for() {
+        let meters = crate::plugin::Meters::default();
+        let (old, new, other) = (Arc::<State>::default(), Arc::<State>::default(), Arc::<State>::default());
+        let meter = meters.of::<LoopMeter>();
+        meter.add(".".to_owned(), &old);
+        meter.add("example.org.".to_owned(), &other);
+        let shown = |zone: &str| {
+            let start = format!("callsign_dns_loop_detected{{zone=\"{zone}\"}} ");
+            let page = meters.encode().unwrap();
+            page.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_owned)
+        };
+        assert_eq!(shown(".").as_deref(), Some("0"));
+        old.found.store(true, Ordering::Relaxed);
+        meter.add(".".to_owned(), &new);
+        assert_eq!(shown(".").as_deref(), Some("1"), "the old configuration still serves");
+        drop(old);
+        assert_eq!(shown(".").as_deref(), Some("0"));
+        assert_eq!(shown("example.org.").as_deref(), Some("0"));
+        drop((new, other));
+        assert_eq!(shown("."), None);
     }
 
     #[tokio::test]

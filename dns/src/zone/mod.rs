@@ -215,6 +215,11 @@ impl Zone {
         self.services.len()
     }
 
+    /// How many endpoints of theirs have names.
+    pub fn endpoints(&self) -> usize {
+        self.services.endpoints()
+    }
+
     /// Whether no Service has a name.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

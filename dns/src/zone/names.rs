@@ -36,6 +36,8 @@ pub(super) struct Names {
     snapshots: Box<[ArcSwap<Snapshot>]>,
     hasher: Hasher,
     count: AtomicUsize,
+    /// Endpoints of all of them.
+    endpoints: AtomicUsize,
     /// What was replaced and may still be read. It is the writers' lock, too.
     replaced: Mutex<Vec<Arc<ServiceNames>>>,
 }
@@ -51,6 +53,7 @@ impl Default for Names {
             snapshots: (0..SNAPSHOTS).map(snapshot).collect(),
             hasher: Hasher::default(),
             count: AtomicUsize::new(0),
+            endpoints: AtomicUsize::new(0),
             replaced: Mutex::default(),
         }
     }
@@ -72,6 +75,7 @@ impl Names {
 
     /// Replaces a Service's names.
     pub(super) fn insert(&self, key: Text, names: Arc<ServiceNames>) {
+        self.endpoints.fetch_add(names.endpoints(), Ordering::Relaxed);
         self.edit(&key, |snapshot, hash| {
             match snapshot.entry(hash, |(known, _)| *known == key, |(known, _)| self.hash(known)) {
                 Entry::Occupied(mut entry) => Some(std::mem::replace(&mut entry.get_mut().1, names)),
@@ -108,6 +112,11 @@ impl Names {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many endpoints they have.
+    pub(super) fn endpoints(&self) -> usize {
+        self.endpoints.load(Ordering::Relaxed)
+    }
+
     /// Frees what was replaced and nobody reads any more. For the writer, after its changes.
     pub(super) fn tidy(&self) {
         self.replaced.lock().retain(|names| Arc::strong_count(names) > 1);
@@ -120,7 +129,9 @@ impl Names {
         let mut replaced = self.replaced.lock();
         let mut snapshot = Snapshot::clone(&place.load());
         // Kept before the old snapshot goes, so that no reader of it is the last to have them.
-        replaced.extend(edit(&mut snapshot, hash));
+        let old = edit(&mut snapshot, hash);
+        self.endpoints.fetch_sub(old.as_ref().map_or(0, |names| names.endpoints()), Ordering::Relaxed);
+        replaced.extend(old);
         place.store(Arc::new(snapshot));
     }
 
@@ -168,6 +179,8 @@ mod tests {
                 names.tidy();
             }
             prop_assert_eq!((names.len(), names.all().len()), (model.len(), model.len()));
+            let endpoints: usize = model.values().map(|names| names.endpoints()).sum();
+            prop_assert_eq!(names.endpoints(), endpoints);
             for key in 0..40 {
                 let key = format!("s{key}.ns");
                 let known = names.get(&key);

@@ -129,6 +129,11 @@ impl ServiceNames {
             .then_some(names)
     }
 
+    /// How many endpoints have a name under the Service.
+    pub fn endpoints(&self) -> usize {
+        self.hosts.len() + self.aliases.len()
+    }
+
     /// The endpoint of this label.
     pub fn host(&self, label: &[u8]) -> Option<usize> {
         self.hosts.find(label)

@@ -19,6 +19,7 @@
 //!
 //! The state is a function of the objects, not of the order in which they came; a property test holds that.
 
+mod counts;
 mod feed;
 mod pods;
 mod selectors;
@@ -39,6 +40,7 @@ pub use feed::{Change, ChangeKey, Feed, Interest, Urgency};
 pub use view::{Published, ServiceView, Source};
 
 use crate::{
+    membership::Standing,
     name::{Key, Name},
     object::{AnsweredSlice, Decode, EndpointSlice, Endpoints, Namespace, Node, Pod, Service},
 };
@@ -51,6 +53,7 @@ pub struct Index {
     nodes: DashMap<Name, Arc<Node>>,
     namespaces: DashMap<Name, Arc<Namespace>>,
     writer: Mutex<writer::Writer>,
+    counts: counts::Counts,
     feeds: RwLock<Vec<feed::Sender>>,
     newest: [AtomicU64; 6],
     doubts: [Notify; 6],
@@ -131,6 +134,28 @@ impl Index {
     /// All Namespaces, in no order.
     pub fn namespaces(&self) -> Vec<Arc<Namespace>> {
         self.namespaces.iter().map(|namespace| Arc::clone(&namespace)).collect()
+    }
+
+    /// How many objects of a kind there are. Slices that name no Service are none.
+    pub fn count<T: Indexed>(&self) -> usize {
+        self.counts.objects(T::SLOT)
+    }
+
+    /// The same for each kind, by its plural.
+    pub fn counts(&self) -> [(&'static str, usize); 6] {
+        [
+            (Namespace::PLURAL, self.count::<Namespace>()),
+            (Node::PLURAL, self.count::<Node>()),
+            (Pod::PLURAL, self.count::<Pod>()),
+            (Service::PLURAL, self.count::<Service>()),
+            (Endpoints::PLURAL, self.count::<Endpoints>()),
+            (EndpointSlice::PLURAL, self.count::<EndpointSlice>()),
+        ]
+    }
+
+    /// How many memberships there are of each standing: pods, each as often as there are Services that select it.
+    pub fn standings(&self) -> [(Standing, usize); Standing::ALL.len()] {
+        self.counts.standings()
     }
 
     /// The zone's serial for this state: the same wherever the same Services, slices and Namespaces have been seen.

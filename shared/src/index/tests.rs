@@ -128,6 +128,32 @@ fn contents(index: &Index) -> (Vec<ServiceView>, u32, usize, usize, usize) {
     (views, index.serial(), index.pods().len(), index.nodes().len(), index.namespaces().len())
 }
 
+/// Objects by kind, memberships by standing.
+type Counted = (Vec<(&'static str, usize)>, Vec<(Standing, usize)>);
+
+/// What is counted as it changes, and the same by a walk over everything.
+fn counted(index: &Index) -> [Counted; 2] {
+    let (views, slices) = (index.views(), index.keys::<EndpointSlice>().len());
+    let walked = [
+        index.namespaces().len(),
+        index.nodes().len(),
+        index.pods().len(),
+        views.iter().filter(|view| view.service.is_some()).count(),
+        views.iter().filter(|view| view.endpoints.is_some()).count(),
+        slices,
+    ];
+    let objects = index.counts().iter().zip(walked).map(|((kind, _), count)| (*kind, count)).collect();
+    let mut stand = Standing::ALL.map(|standing| (standing, 0));
+    for view in &views {
+        let families = view.service.as_ref().map(|service| service.slice_families()).unwrap_or_default();
+        for member in view.members.iter() {
+            let standing = member.standing(&families);
+            stand.iter_mut().filter(|(known, _)| *known == standing).for_each(|(_, count)| *count += 1);
+        }
+    }
+    [(index.counts().to_vec(), index.standings().to_vec()), (objects, stand.to_vec())]
+}
+
 /// The objects a sequence ends in, each once, by kind in the order given.
 fn final_objects(events: &[Event]) -> Vec<Event> {
     let identity = |event: &Event| match event {
@@ -158,6 +184,8 @@ proptest! {
         }
         objects.iter().for_each(|event| play(&fresh, event));
         prop_assert_eq!(contents(&lived), contents(&fresh));
+        let [counts, walked] = counted(&lived);
+        prop_assert_eq!(counts, walked);
     }
 
     /// A relist is a diff: what the list names stays, the rest goes, whatever was there before.
@@ -246,6 +274,25 @@ fn a_late_node_lets_its_pods_in() {
     assert_eq!(index.view(&named("s", 0)).unwrap().members[0].zone.as_deref(), Some("z1"));
     play(&index, &Event::NoNode(0));
     assert_eq!(published(Source::Memberships), 0);
+}
+
+/// A Service that asks for another family has its members counted anew, though they are the same.
+#[test]
+fn standings_follow_the_services_families() {
+    let index = Index::new();
+    play(&index, &Event::Node { name: 0, zone: 0 });
+    let mut of_ipv4 = service(0, Some(1), false, 1);
+    of_ipv4.families.push(crate::object::Family::V4);
+    index.apply(of_ipv4.clone());
+    index.apply(pod(0, 1, 0, true, false, false));
+    let count = |wanted| index.standings().into_iter().find(|(standing, _)| *standing == wanted).unwrap().1;
+    assert_eq!((count(Standing::Ready), count(Standing::WrongFamily)), (1, 0));
+    let mut of_ipv6 = of_ipv4;
+    of_ipv6.families[0] = crate::object::Family::V6;
+    index.apply(of_ipv6);
+    assert_eq!((count(Standing::Ready), count(Standing::WrongFamily)), (0, 1));
+    index.delete::<Service>(&named("s", 0));
+    assert_eq!(index.standings().iter().map(|(_, count)| count).sum::<usize>(), 0);
 }
 
 #[test]

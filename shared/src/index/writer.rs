@@ -12,7 +12,8 @@ use std::{
 use smallvec::SmallVec;
 
 use super::{
-    Index, ServiceView,
+    Index, Indexed, ServiceView,
+    counts::Standings,
     feed::{ChangeKey, Urgency},
     selectors::Selectors,
     serial::Versions,
@@ -56,12 +57,16 @@ impl Writer {
         }
         self.renew(old.as_ref().map(|old| &old.meta), Some(&namespace.meta));
         index.namespaces.insert(name.clone(), Arc::new(namespace));
+        if old.is_none() {
+            index.counts.came(Namespace::SLOT);
+        }
         let urgency = if old.is_some() { Urgency::Edit } else { Urgency::Addition };
         index.mark(&ChangeKey::Namespace(name), urgency);
     }
 
     pub(super) fn delete_namespace(&mut self, index: &Index, key: &Key) {
         if let Some((name, old)) = index.namespaces.remove(&key.name) {
+            index.counts.went(Namespace::SLOT);
             self.renew(Some(&old.meta), None);
             index.mark(&ChangeKey::Namespace(name), Urgency::Removal);
         }
@@ -88,6 +93,9 @@ impl Writer {
         let name = node.meta.key.name.clone();
         let node = Arc::new(node);
         let old = index.nodes.insert(name.clone(), Arc::clone(&node));
+        if old.is_none() {
+            index.counts.came(Node::SLOT);
+        }
         let same = old.as_ref().is_some_and(|old| {
             (&old.zone, old.ready, old.cpu_millis, old.control_plane)
                 == (&node.zone, node.ready, node.cpu_millis, node.control_plane)
@@ -103,6 +111,7 @@ impl Writer {
 
     pub(super) fn delete_node(&mut self, index: &Index, key: &Key) {
         if index.nodes.remove(&key.name).is_some() {
+            index.counts.went(Node::SLOT);
             self.decide_on_node(index, &key.name);
             index.mark(&ChangeKey::Node(key.name.clone()), Urgency::Edit);
         }
@@ -147,6 +156,7 @@ impl Writer {
         }
         match &old {
             None => {
+                index.counts.came(Pod::SLOT);
                 self.scopes.entry(key.namespace.clone()).or_default().pods.insert(key.name.clone());
             }
             Some(old) if old.meta.labels != pod.meta.labels => {
@@ -163,6 +173,7 @@ impl Writer {
 
     pub(super) fn delete_pod(&mut self, index: &Index, key: &Key) {
         let Some(old) = index.pods.remove(key) else { return };
+        index.counts.went(Pod::SLOT);
         self.leave_node(key, Some(&old));
         if let Some(scope) = self.scopes.get_mut(&key.namespace) {
             scope.pods.remove(&key.name);
@@ -219,6 +230,9 @@ impl Writer {
             return;
         }
         self.renew(old.as_ref().map(|old| &old.meta), Some(&service.meta));
+        if old.is_none() {
+            index.counts.came(Service::SLOT);
+        }
         let service = Arc::new(service);
         let membership_changed = old.as_ref().is_none_or(|old| {
             (old.selects(), &old.selector, &old.ports, old.publish_not_ready)
@@ -226,10 +240,12 @@ impl Writer {
         });
         let members = membership_changed.then(|| self.gather(index, &service));
         change(index, &key, |view| {
+            let before = Standings::of(view);
             view.service = Some(Arc::clone(&service));
             if let Some(members) = members {
                 view.members = Arc::new(members);
             }
+            index.counts.moved(before, Standings::of(view));
         });
         index.mark(&ChangeKey::Service(key), Urgency::Addition);
     }
@@ -241,7 +257,9 @@ impl Writer {
             scope.selectors.remove(&key.name);
         }
         self.drop_empty_scope(&key.namespace);
+        index.counts.went(Service::SLOT);
         change(index, key, |view| {
+            index.counts.moved(Standings::of(view), Standings::default());
             view.service = None;
             view.members = Arc::default();
         });
@@ -281,8 +299,12 @@ impl Writer {
 impl Writer {
     pub(super) fn apply_endpoints(&mut self, index: &Index, endpoints: Endpoints) {
         let key = endpoints.meta.key.clone();
-        if index.view(&key).is_some_and(|view| view.endpoints.as_deref() == Some(&endpoints)) {
+        let old = index.view(&key).and_then(|view| view.endpoints.clone());
+        if old.as_deref() == Some(&endpoints) {
             return;
+        }
+        if old.is_none() {
+            index.counts.came(Endpoints::SLOT);
         }
         change(index, &key, |view| view.endpoints = Some(Arc::new(endpoints)));
         index.mark(&ChangeKey::Service(key), Urgency::Echo);
@@ -290,6 +312,7 @@ impl Writer {
 
     pub(super) fn delete_endpoints(&mut self, index: &Index, key: &Key) {
         if index.view(key).is_some_and(|view| view.endpoints.is_some()) {
+            index.counts.went(Endpoints::SLOT);
             change(index, key, |view| view.endpoints = None);
             index.mark(&ChangeKey::Service(key.clone()), Urgency::Echo);
         }
@@ -310,7 +333,9 @@ impl Writer {
             return;
         }
         self.renew(old.as_ref().map(|old| &old.meta), Some(&slice.meta));
-        self.slice_of.insert(key.clone(), service.clone());
+        if self.slice_of.insert(key.clone(), service.clone()).is_none() {
+            index.counts.came(EndpointSlice::SLOT);
+        }
         let slice = Arc::new(slice);
         change(index, &service, |view| {
             let slices = Arc::make_mut(&mut view.slices);
@@ -328,6 +353,7 @@ impl Writer {
 
     pub(super) fn delete_slice(&mut self, index: &Index, key: &Key) {
         let Some(service) = self.slice_of.remove(key) else { return };
+        index.counts.went(EndpointSlice::SLOT);
         let old = index.view(&service).and_then(|view| find_slice(&view, &key.name));
         self.renew(old.as_ref().map(|old| &old.meta), None);
         change(index, &service, |view| {
@@ -370,6 +396,11 @@ fn decide(index: &Index, key: &Key, pod: &Arc<Pod>) {
         return;
     }
     let urgency = urgency(old.map(AsRef::as_ref), &member);
+    let families = service.slice_families();
+    let (mut before, mut after) = (Standings::default(), Standings::default());
+    old.into_iter().for_each(|old| before.add(old.standing(&families)));
+    after.add(member.standing(&families));
+    index.counts.moved(before, after);
     // Let go of our own hold first, so that the edit is in place unless a reader holds the old view.
     let member = Arc::new(member);
     drop(view);
@@ -393,7 +424,12 @@ fn decide(index: &Index, key: &Key, pod: &Arc<Pod>) {
 fn dismiss(index: &Index, key: &Key, pod: &Name) {
     let Some(Ok(at)) = index.view(key).map(|view| position(&view, pod)) else { return };
     change(index, key, |view| {
-        Arc::make_mut(&mut view.members).remove(at);
+        let member = Arc::make_mut(&mut view.members).remove(at);
+        if let Some(service) = &view.service {
+            let mut gone = Standings::default();
+            gone.add(member.standing(&service.slice_families()));
+            index.counts.moved(gone, Standings::default());
+        }
     });
     index.mark(&ChangeKey::Service(key.clone()), Urgency::Removal);
 }

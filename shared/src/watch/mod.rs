@@ -7,6 +7,8 @@
 //! Lists are streamed (`sendInitialEvents`, KEP-3157) where the server can; a server that refuses gets paged lists for
 //! the rest of the process. An object that cannot be read is logged once and skipped, and its last good form stays.
 
+mod contact;
+mod failure;
 mod relist;
 mod sync;
 
@@ -30,9 +32,12 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use contact::{Contact, Contacts, Open};
+pub use failure::WatchFailure;
+use failure::{Recovery, describe, recovery};
 use relist::Doubt;
 use sync::Progress;
-pub use sync::{SyncState, Unsynced};
+pub use sync::{SyncState, Unsynced, Watching};
 
 use crate::{
     index::{Index, Indexed},
@@ -74,16 +79,18 @@ impl Scope {
     }
 }
 
-/// Starts a watch of each kind in `scope`. The tasks end with `cancel`; aborting the set ends them too.
+/// Starts a watch of each kind in `scope`. The tasks end with `cancel`; aborting the set ends them too. Whoever made
+/// `client` notes in `contacts` what the API server says to it.
 pub fn start(
     client: &Client,
+    contacts: &Contacts,
     index: &Arc<Index>,
     scope: Scope,
     cancel: &CancellationToken,
 ) -> (Arc<SyncState>, JoinSet<()>) {
     let mut tasks = JoinSet::new();
     let mut sync = SyncState::default();
-    let mut spawn = Spawn { client, index, cancel, sync: &mut sync, tasks: &mut tasks };
+    let mut spawn = Spawn { client, contacts, index, cancel, sync: &mut sync, tasks: &mut tasks };
     // Nodes before pods: a pod on an unknown Node is decided twice.
     if scope.controller {
         spawn.watch::<Node>();
@@ -104,6 +111,7 @@ pub fn start(
 
 struct Spawn<'a> {
     client: &'a Client,
+    contacts: &'a Contacts,
     index: &'a Arc<Index>,
     cancel: &'a CancellationToken,
     sync: &'a mut SyncState,
@@ -115,7 +123,7 @@ impl Spawn<'_> {
     where
         T::Api: kube::Resource<DynamicType = ()>,
     {
-        let progress = self.sync.add(T::PLURAL);
+        let progress = self.sync.add(T::PLURAL, self.contacts);
         let watch = Watch::<T> {
             api: Api::all(self.client.clone()),
             index: Arc::clone(self.index),
@@ -142,16 +150,6 @@ struct Watch<T> {
     doubt: Option<Doubt>,
     /// Objects that could not be read, with what was wrong: the same is not logged again.
     bad: HashMap<Key, String>,
-}
-
-/// How to go on after an error.
-enum Recovery {
-    /// Poll on: the watcher resumes by itself.
-    Resume,
-    /// Start over with a list.
-    Relist,
-    /// Start over with paged lists: the server has no streaming ones.
-    RelistPaged,
 }
 
 impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
@@ -244,12 +242,15 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
                 self.progress.synced();
             }
             Event::Apply(object) => {
+                self.progress.event();
                 let key = object.key();
                 self.apply(&key, object);
             }
             Event::Delete(object) => {
+                self.progress.event();
                 let key = object.key();
                 self.bad.remove(&key);
+                self.progress.unreadable(self.bad.len());
                 self.index.delete::<T>(&key);
             }
         }
@@ -265,6 +266,7 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
             self.index.delete::<T>(key);
         }
         self.bad.retain(|key, _| listed.contains(key));
+        self.progress.unreadable(self.bad.len());
         let (kind, objects) = (T::PLURAL, listed.len());
         match &doubt {
             Some(doubt) => {
@@ -287,7 +289,9 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
     fn apply(&mut self, key: &Key, watched: Watched<T>) {
         match watched.object {
             Ok(object) => {
-                self.bad.remove(key);
+                if self.bad.remove(key).is_some() {
+                    self.progress.unreadable(self.bad.len());
+                }
                 self.index.apply(object);
             }
             Err(error) => {
@@ -295,6 +299,7 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
                 if self.bad.get(key) != Some(&error) {
                     warn!(kind = T::PLURAL, object = %key, %error, "skipping an object that cannot be read");
                     self.bad.insert(key.clone(), error);
+                    self.progress.unreadable(self.bad.len());
                 }
             }
         }
@@ -302,46 +307,12 @@ impl<T: Indexed + Clone + std::fmt::Debug> Watch<T> {
 
     fn report(&self, error: &watcher::Error) {
         let text = describe(error);
-        if self.progress.failed(&text) {
+        if self.progress.failed(WatchFailure::of(error), &text) {
             warn!(kind = T::PLURAL, error = %text, "watch failed; retrying");
         } else {
             debug!(kind = T::PLURAL, error = %text, "watch failed; retrying");
         }
     }
-}
-
-fn recovery(error: &watcher::Error, streaming: bool) -> Recovery {
-    let status = match error {
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        // A line that is no event may have been any event. Nobody sends it again, and a list that lacks it would remove
-        // what it was about. (What is JSON at least reaches us as a status without anything in it.)
-        watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
-            return Recovery::Relist;
-        }
-        _ => return Recovery::Resume,
-    };
-    match status.code {
-        // The version to go on from is too old. The watcher itself would ask for it for ever.
-        410 => Recovery::Relist,
-        // "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled", or a server that does
-        // not know the parameter and refuses what comes with it.
-        400 | 422 if streaming => Recovery::RelistPaged,
-        _ => Recovery::Resume,
-    }
-}
-
-/// The error with its causes: the watcher's own text leaves out why a connection failed.
-fn describe(error: &watcher::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -358,7 +329,7 @@ mod tests {
         let mut watch = Watch::<Pod> {
             api: Api::all(Client::try_from(config).unwrap()),
             index: Arc::clone(&index),
-            progress: SyncState::default().add(Pod::PLURAL),
+            progress: SyncState::default().add(Pod::PLURAL, &Contacts::default()),
             listed: None,
             doubt: None,
             bad: HashMap::new(),

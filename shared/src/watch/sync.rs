@@ -1,12 +1,20 @@
 //! How far the watches are: what readiness reports and what nothing may be answered before.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use super::{
+    contact::{Contact, Contacts},
+    failure::WatchFailure,
+};
 
 /// The state of all watches. A kind counts as synced from its first complete list on, for good: what is known stays
 /// known while a watch is down.
@@ -27,6 +35,27 @@ pub struct Unsynced {
     pub error: Option<String>,
 }
 
+/// What is to be told of one watch.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// The kind's plural.
+    pub kind: &'static str,
+    /// Whether it has been listed completely, once.
+    pub synced: bool,
+    /// How far behind what is known of it may be.
+    pub lag: Duration,
+    /// Complete lists.
+    pub lists: u64,
+    /// Changes that the watch told of.
+    pub events: u64,
+    /// Errors, each kind once.
+    pub failures: [(WatchFailure, u64); WatchFailure::ALL.len()],
+    /// Objects that cannot be read.
+    pub unreadable: usize,
+    /// Objects that are kept though the last list lacks them, because that list is not believed yet.
+    pub doubted: usize,
+}
+
 /// The state of one watch.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -34,6 +63,11 @@ pub(super) struct Progress {
     listed: AtomicUsize,
     /// Objects that are kept though the last list lacks them.
     doubted: AtomicUsize,
+    unreadable: AtomicUsize,
+    lists: AtomicU64,
+    events: AtomicU64,
+    failures: [AtomicU64; WatchFailure::ALL.len()],
+    contact: Arc<Contact>,
     error: Mutex<Option<String>>,
     changed: watch::Sender<()>,
 }
@@ -45,11 +79,16 @@ impl Default for SyncState {
 }
 
 impl SyncState {
-    pub(super) fn add(&mut self, kind: &'static str) -> Arc<Progress> {
+    pub(super) fn add(&mut self, kind: &'static str, contacts: &Contacts) -> Arc<Progress> {
         let progress = Arc::new(Progress {
             synced: AtomicBool::new(false),
             listed: AtomicUsize::new(0),
             doubted: AtomicUsize::new(0),
+            unreadable: AtomicUsize::new(0),
+            lists: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            failures: [const { AtomicU64::new(0) }; WatchFailure::ALL.len()],
+            contact: contacts.of(kind).cloned().unwrap_or_default(),
             error: Mutex::default(),
             changed: self.changed.clone(),
         });
@@ -69,9 +108,9 @@ impl SyncState {
             .collect()
     }
 
-    /// For each kind how many objects are kept though its last list lacks them, because that list is not believed yet.
-    pub fn doubted(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
-        self.kinds.iter().map(|(kind, progress)| (*kind, progress.doubted.load(Ordering::Relaxed)))
+    /// What is to be told of each watch.
+    pub fn watching(&self) -> impl Iterator<Item = Watching> + '_ {
+        self.kinds.iter().map(|(kind, progress)| progress.tell(kind))
     }
 
     /// Whether every kind has been listed.
@@ -96,7 +135,17 @@ impl Progress {
         self.doubted.store(objects, Ordering::Relaxed);
     }
 
+    pub(super) fn unreadable(&self, objects: usize) {
+        self.unreadable.store(objects, Ordering::Relaxed);
+    }
+
+    pub(super) fn event(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A list is complete.
     pub(super) fn synced(&self) {
+        self.lists.fetch_add(1, Ordering::Relaxed);
         self.error.lock().take();
         if !self.synced.swap(true, Ordering::AcqRel) {
             self.changed.send_replace(());
@@ -104,13 +153,31 @@ impl Progress {
     }
 
     /// Notes an error. True when it is another one than the last.
-    pub(super) fn failed(&self, error: &str) -> bool {
+    pub(super) fn failed(&self, failure: WatchFailure, error: &str) -> bool {
+        if let Some(count) = self.failures.get(failure as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let mut last = self.error.lock();
         if last.as_deref() == Some(error) {
             return false;
         }
         *last = Some(error.to_owned());
         true
+    }
+
+    fn tell(&self, kind: &'static str) -> Watching {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Watching {
+            kind,
+            synced: self.synced.load(Ordering::Acquire),
+            lag: self.contact.lag(),
+            lists: count(&self.lists),
+            events: count(&self.events),
+            failures: WatchFailure::ALL
+                .map(|failure| (failure, self.failures.get(failure as usize).map_or(0, count))),
+            unreadable: self.unreadable.load(Ordering::Relaxed),
+            doubted: self.doubted.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -131,10 +198,12 @@ mod tests {
     #[tokio::test]
     async fn waits_for_every_kind_and_names_those_that_miss() {
         let mut state = SyncState::default();
-        let (services, pods) = (state.add("services"), state.add("pods"));
+        let contacts = Contacts::default();
+        let (services, pods) = (state.add("services", &contacts), state.add("pods", &contacts));
         services.synced();
         pods.listing(7);
-        assert!(pods.failed("403") && !pods.failed("403"));
+        let forbidden = WatchFailure::Forbidden;
+        assert!(pods.failed(forbidden, "403") && !pods.failed(forbidden, "403"));
         let unsynced: Vec<String> = state.unsynced().iter().map(ToString::to_string).collect();
         assert_eq!(unsynced, ["pods: 7 listed, 403"]);
         let state = Arc::new(state);
@@ -146,5 +215,23 @@ mod tests {
         pods.synced();
         waiting.await.unwrap();
         assert!(state.is_synced());
+    }
+
+    #[test]
+    fn what_is_counted_is_told() {
+        let mut state = SyncState::default();
+        let pods = state.add("pods", &Contacts::default());
+        pods.failed(WatchFailure::Connection, "refused");
+        pods.failed(WatchFailure::Connection, "refused");
+        pods.event();
+        pods.unreadable(3);
+        pods.synced();
+        pods.synced();
+        let told: Vec<Watching> = state.watching().collect();
+        let [it] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((it.kind, it.synced, it.lists, it.events, it.unreadable), ("pods", true, 2, 1, 3));
+        for (failure, count) in it.failures {
+            assert_eq!(count, if failure == WatchFailure::Connection { 2 } else { 0 }, "{failure:?}");
+        }
     }
 }
