@@ -5,6 +5,9 @@ from pathlib import Path
 
 from rendering import ROOT
 
+# How many differences are shown, not only told.
+SHOWN = 3
+
 
 class Generated:
     """What every file should be. Files of its folders that nothing makes are wrong, too."""
@@ -24,7 +27,7 @@ class Generated:
 
     def settle(self) -> list[str]:
         """Writes what differs, or says what does."""
-        problems = []
+        problems: list[str] = []
         for path, text in self.wanted.items():
             found = path.read_text() if path.exists() else ""
             if found == text and path.exists():
@@ -35,8 +38,9 @@ class Generated:
                 continue
             name = path.relative_to(ROOT)
             difference = difflib.unified_diff(found.splitlines(), text.splitlines(), str(name), "rendered", lineterm="", n=2)
-            shown = "\n    ".join(list(difference)[:40])
-            problems.append(f"{name} is not what the chart makes (bash charts/check --update):\n    {shown}")
+            # The first ones tell; a change of a helper changes every file.
+            shown = "".join(f"\n    {line}" for line in list(difference)[:40]) if len(problems) < SHOWN else ""
+            problems.append(f"{name} is not what the chart makes (bash charts/check --update){shown}")
         for folder in self.folders:
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and path not in self.wanted:

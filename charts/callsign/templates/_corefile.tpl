@@ -15,7 +15,9 @@ servers
 {{- define "callsign.dnsPort" -}}
 {{- if .Values.ports.dns -}}
 {{- .Values.ports.dns | int -}}
-{{- else if and (eq .Values.service.strategy "own") (eq (include "callsign.corefileSource" .) "servers") -}}
+{{- else if ne .Values.service.strategy "own" -}}
+{{- .Values.service.existing.targetPort | int -}}
+{{- else if eq (include "callsign.corefileSource" .) "servers" -}}
 1053
 {{- else -}}
 53
