@@ -1,10 +1,12 @@
 //! The command line. Every flag has an environment twin: `--cluster-domain` is `CALLSIGN_CLUSTER_DOMAIN`.
 
+mod diff;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use diff::DiffArgs;
 use values::{domain, duration, identity, listen_address, object_name, upstream};
 
 /// Kubernetes' endpoint controllers and cluster DNS server, from one in-memory index.
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     /// Try it without a cluster: API server, controllers and DNS in one process, on loopback
     #[cfg(feature = "sandbox")]
     Sandbox(SandboxArgs),
+    /// Ask two servers every name of the cluster and tell where their answers differ
+    Diff(DiffArgs),
     /// Look at configuration files
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,4 +1,4 @@
-//! Exit codes: 0 good, 1 failure, 2 usage or configuration, 5 port in use.
+//! Exit codes: 0 good, 1 failure or findings, 2 usage or configuration, 3 what is asked cannot be reached, 5 port in use.
 
 use std::{fmt, io, process::ExitCode};
 
@@ -13,6 +13,11 @@ impl Exit {
     /// Something is wrong with what the user gave.
     pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
         Self { code: 2, error: error.into() }
+    }
+
+    /// A server that is to be looked at cannot be reached.
+    pub(crate) fn unreachable(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: 3, error: error.into() }
     }
 
     /// An address cannot be listened on: 5 when somebody else does.

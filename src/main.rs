@@ -6,6 +6,7 @@ mod client;
 mod clusters;
 mod config;
 mod coredns;
+mod diff;
 mod duty;
 mod engine;
 mod exit;
@@ -69,6 +70,7 @@ fn run(cli: Cli) -> Result<(), Exit> {
             Command::Serve(args) => serve::serve(args).await,
             Command::Dns(args) => serve::dns(args).await,
             Command::Controller(args) => serve::controller(args).await,
+            Command::Diff(args) => diff::run(args).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args).await,
             Command::Config(_) | Command::Version | Command::Completion { .. } => Ok(()),

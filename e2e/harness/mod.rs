@@ -16,5 +16,6 @@ pub mod process;
 pub mod replicas;
 pub mod resolver;
 pub mod scrape;
+pub mod stand_in;
 pub mod upstream;
 pub mod world;

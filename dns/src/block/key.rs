@@ -19,7 +19,7 @@ const LONGEST: usize = 255;
 ///
 /// # Errors
 /// When it is no zone, or its scheme or port are none.
-pub(super) fn read(token: &Token, default_port: u16) -> Result<Vec<BlockKey>, Error> {
+pub(crate) fn read(token: &Token, default_port: u16) -> Result<Vec<BlockKey>, Error> {
     let (scheme, rest) = scheme(token)?;
     let (zone, port) = split_port(token, rest)?;
     let port = port.or_else(|| scheme.port()).unwrap_or(default_port);

@@ -18,6 +18,7 @@ mod view;
 use std::sync::Arc;
 
 pub use config::{BlockConfig, BlockKey, Config, Health, Ready, Reload, Scheme, Timeouts, Verdict};
+pub(crate) use key::read as read_key;
 pub use key::zones as key_zones;
 pub use router::{Route, Router};
 pub use view::View;

@@ -7,8 +7,8 @@ use hickory_proto::rr::Name;
 
 use super::{ClusterAccess, KubernetesConfig};
 use crate::{
-    block::{BlockConfig, key_zones},
-    corefile::{Directive, Error, Token},
+    block::{BlockConfig, key_zones, read_key},
+    corefile::{Corefile, Directive, Error, Token},
     plugin::{Note, Setup},
     plugins::reading::name_text,
     zone::{Pods, Requirement, Selector, ZoneConfig},
@@ -17,6 +17,8 @@ use crate::{
 /// The TTL where none is written.
 const TTL: u32 = 5;
 const LONGEST_TTL: u32 = 3600;
+/// The port of keys that name none.
+const PORT: u16 = 53;
 
 /// Reads a block's directive, of which there can be one.
 ///
@@ -28,6 +30,23 @@ pub fn setup(block: &BlockConfig, directives: &[&Directive]) -> Result<Vec<Box<d
     }
     let read = directives.iter().map(|directive| read(block, directive));
     read.map(|config| Ok(Box::new(config?) as Box<dyn Setup>)).collect()
+}
+
+/// The first directive of a Corefile, whatever else stands in it.
+///
+/// # Errors
+/// When it, or a key of its block, cannot be read.
+pub fn first(corefile: &Corefile) -> Result<Option<KubernetesConfig>, Error> {
+    let found = corefile.blocks.iter().find_map(|block| {
+        let directive = block.directives.iter().find(|directive| directive.name.text == "kubernetes")?;
+        Some((block, directive))
+    });
+    let Some((block, directive)) = found else { return Ok(None) };
+    let mut keys = Vec::new();
+    for token in &block.keys {
+        keys.extend(read_key(token, PORT)?);
+    }
+    read(&BlockConfig::new(directive.name.at.clone(), keys), directive).map(Some)
 }
 
 fn read(block: &BlockConfig, directive: &Directive) -> Result<KubernetesConfig, Error> {

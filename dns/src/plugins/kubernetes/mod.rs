@@ -16,7 +16,7 @@ use std::{
 use hickory_proto::rr::Name;
 
 pub(crate) use directive::read_ttl;
-pub use directive::setup;
+pub use directive::{first, setup};
 pub use serve::Kubernetes;
 
 use crate::{

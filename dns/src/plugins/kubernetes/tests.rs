@@ -1,6 +1,10 @@
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 
-use crate::testing;
+use crate::{
+    corefile::{Corefile, FilesOnDisk},
+    testing,
+    zone::Pods,
+};
 
 const COREFILE: &str = ".:53 {
     kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -24,6 +28,22 @@ async fn names_that_are_not_there_fall_through() {
     ] {
         assert_eq!(rcode(name).await.rcode, wanted, "{name}");
     }
+}
+
+#[test]
+fn the_first_directive_is_found_whatever_stands_beside_it() {
+    let read = |text: &str| {
+        let corefile = Corefile::parse("Corefile", text, &FilesOnDisk).unwrap();
+        super::first(&corefile)
+    };
+    let found =
+        read(".:53 {\n nonsense\n}\nA.test:5353 b.test {\n etcd x\n kubernetes {\n  pods verified\n }\n}")
+            .unwrap();
+    let zone = found.unwrap().zone;
+    assert_eq!(zone.zones.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a.test.", "b.test."]);
+    assert_eq!(zone.pods, Pods::Verified);
+    assert!(read(". {\n whoami\n}").unwrap().is_none());
+    assert!(read(". {\n kubernetes cluster.local {\n  pods maybe\n }\n}").is_err());
 }
 
 #[tokio::test]
