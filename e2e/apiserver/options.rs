@@ -7,7 +7,7 @@ use std::time::Duration;
 /// server with nothing behind it, which is what recorded scenarios and most tests want.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen. The server trusts everybody, so anything but loopback is refused; port 0 is any free port.
+    /// Where to listen. This is a test double, so anything but loopback is refused; port 0 is any free port.
     pub listen: SocketAddr,
     /// Whether the Service `default/kubernetes` exists with its endpoints, as in a real cluster.
     pub default_objects: bool,
@@ -23,8 +23,19 @@ pub struct Options {
     pub watch_window: usize,
     /// How often an idle watch that asked for bookmarks gets one. The real server: about a minute.
     pub bookmarks: Duration,
+    /// Whether everybody has to say who they are, and may do what roles say. `None`: everybody may do everything.
+    pub access: Option<AccessOptions>,
+    /// Whether it speaks HTTPS, with a certificate of its own authority, instead of HTTP.
+    pub tls: bool,
     /// The watch timeout when a client asks for none. The real server: 30 to 60 minutes.
     pub watch_timeout: Duration,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Default)]
+pub struct AccessOptions {
+    /// The token of the administrator, in the group `system:masters`. `None`: one is made up.
+    pub admin_token: Option<String>,
 }
 
 /// What stands in for the scheduler and the kubelets.
@@ -59,6 +70,8 @@ impl Options {
             namespaces: true,
             watch_window: 20_000,
             bookmarks: Duration::from_secs(1),
+            access: None,
+            tls: false,
             watch_timeout: Duration::from_secs(30 * 60),
         }
     }

@@ -138,6 +138,12 @@ impl Store {
         state.shelf(kind).log.read(place, most, gate, state.version)
     }
 
+    /// The version of the newest commit of a kind; 0 before the first.
+    #[expect(clippy::indexing_slicing, reason = "there is one bell for each kind")]
+    pub(super) fn newest_of(&self, kind: Kind) -> u64 {
+        *self.bells[kind as usize].borrow()
+    }
+
     /// Rings at every commit of a kind.
     #[expect(clippy::indexing_slicing, reason = "there is one bell for each kind")]
     pub(super) fn bell(&self, kind: Kind) -> watch::Receiver<u64> {

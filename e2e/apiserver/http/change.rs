@@ -49,6 +49,7 @@ impl Http {
                 self.store.delete(target.kind, &target.key(), &delete_options(options, params)?)?;
                 Ok(json_value(201, &success(None)))
             }
+            "token" => self.token(target, body, options.dry_run),
             _ => Ok(written(view, &self.store.create(target.kind, &target.namespace, body, &options)?)),
         }
     }

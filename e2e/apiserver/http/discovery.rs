@@ -166,6 +166,13 @@ fn subresources(info: &'static KindInfo) -> Vec<Subresource> {
     if info.kind == Kind::Pod {
         found.push(Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &["create"] });
         found.push(Subresource { name: "eviction", kind: ("policy", "v1", "Eviction"), verbs: &["create"] });
+        let kind = ("", "v1", "PodProxyOptions");
+        let verbs = &["create", "delete", "get", "patch", "update"];
+        found.push(Subresource { name: "proxy", kind, verbs });
+    }
+    if info.kind == Kind::ServiceAccount {
+        let kind = ("authentication.k8s.io", "v1", "TokenRequest");
+        found.push(Subresource { name: "token", kind, verbs: &["create"] });
     }
     if info.kind == Kind::Namespace {
         found.push(Subresource { name: "finalize", kind: own, verbs: &["update"] });

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::faults::{Faults, Seen, Verdict};
 use super::options::Options;
 use super::rules::{ApiError, warnings};
@@ -19,6 +20,7 @@ use form::{Form, View};
 use params::Params;
 use route::{Route, Target};
 
+mod admit;
 mod body;
 mod change;
 mod discovery;
@@ -27,10 +29,12 @@ mod list;
 mod openapi;
 mod params;
 mod protobuf;
+mod proxy;
 mod respond;
 mod review;
 mod route;
 mod switch;
+mod token;
 mod watch;
 
 /// What answers requests.
@@ -38,6 +42,7 @@ mod watch;
 pub(super) struct Http {
     pub(super) store: Arc<Store>,
     pub(super) faults: Arc<Faults>,
+    pub(super) access: Arc<Access>,
     pub(super) stop: CancellationToken,
     pub(super) options: Options,
 }
@@ -57,10 +62,15 @@ impl fmt::Display for Cut {
 impl Http {
     /// Answers a request, or cuts its connection.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let user = match self.admit(&request) {
+            Ok(user) => user,
+            Err(error) => return Ok(respond::error(&error)),
+        };
         let answer = match Route::of(request.uri().path()) {
             Route::Objects(target) => return self.objects(target, request).await,
             Route::Faults => self.switch(request).await,
-            Route::Review(group, plural) => self.review(&group, &plural, request).await,
+            Route::Review(kind, namespace) => self.review(kind, &namespace, &user, request).await,
+            Route::Proxy(target) => self.proxy(&target, request).await,
             Route::Nowhere => Err(ApiError::no_such_path()),
             _ if request.method() != Method::GET && request.method() != Method::HEAD => {
                 Err(ApiError::method_not_allowed())
@@ -168,6 +178,7 @@ fn verb(method: &Method, target: &Target, params: &Params) -> Option<&'static st
         "scale" => info.scale,
         "finalize" => info.name == "Namespace" && *method == Method::PUT,
         "binding" | "eviction" => info.name == "Pod" && *method == Method::POST,
+        "token" => info.name == "ServiceAccount" && *method == Method::POST,
         _ => false,
     };
     if !known {
@@ -179,7 +190,7 @@ fn verb(method: &Method, target: &Target, params: &Params) -> Option<&'static st
         (&Method::GET | &Method::HEAD, true) => Some(if params.watch { "watch" } else { "list" }),
         (&Method::GET | &Method::HEAD, false) => Some("get"),
         (&Method::POST, true) if !nowhere => Some("create"),
-        (&Method::POST, false) if matches!(part, "binding" | "eviction") => Some("create"),
+        (&Method::POST, false) if matches!(part, "binding" | "eviction" | "token") => Some("create"),
         (&Method::PUT, false) => Some("update"),
         (&Method::PATCH, false) => Some("patch"),
         (&Method::DELETE, false) if part.is_empty() => Some("delete"),
@@ -191,7 +202,7 @@ fn verb(method: &Method, target: &Target, params: &Params) -> Option<&'static st
 /// Why a request is not answered; `kubectl logs` and `exec` deserve a word of their own.
 fn not_allowed(target: &Target) -> ApiError {
     match target.subresource.as_str() {
-        "log" | "exec" | "attach" | "portforward" | "proxy" => {
+        "log" | "exec" | "attach" | "portforward" => {
             ApiError::bad_request("the pods of the embedded API server run no containers")
         }
         _ => ApiError::method_not_allowed(),

@@ -7,6 +7,7 @@ use super::form::Include;
 use crate::apiserver::kind::Kind;
 use crate::apiserver::rules::ApiError;
 use crate::apiserver::rules::selector::{FieldSelector, LabelSelector, parse_fields, parse_labels};
+use crate::apiserver::rules::value::truth;
 use crate::apiserver::write::{UnknownFields, WriteOptions};
 
 /// All parameters, read and checked.
@@ -122,11 +123,6 @@ fn version_match(value: &str) -> Result<VersionMatch, ApiError> {
 
 fn invalid_version(value: &str) -> ApiError {
     ApiError::bad_request(format!("resourceVersion: Invalid value: {value:?}: invalid syntax"))
-}
-
-/// As Go's query conversion reads a bool: anything but these is true.
-fn truth(value: &str) -> bool {
-    !matches!(value, "0" | "false" | "False" | "f" | "F")
 }
 
 #[cfg(test)]

@@ -25,12 +25,35 @@ pub(super) enum Route {
     Health,
     /// `/_faults`
     Faults,
-    /// A review of what the client may do or who it is: group and plural.
-    Review(String, String),
+    /// A review of who may do what or who somebody is, with the namespace in its path.
+    Review(Review, String),
+    /// What a pod itself answers.
+    Proxy(ProxyTarget),
     /// Objects.
     Objects(Target),
     /// Nothing.
     Nowhere,
+}
+
+/// The kinds of reviews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Review {
+    SelfAccess,
+    SelfRules,
+    Access,
+    LocalAccess,
+    SelfSubject,
+    Token,
+}
+
+/// A pod, one of its ports, and what is asked for behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ProxyTarget {
+    pub(super) namespace: String,
+    /// `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`
+    pub(super) pod: String,
+    /// With its leading slash.
+    pub(super) path: String,
 }
 
 /// Objects of a kind, or one of them, or a part of it.
@@ -61,9 +84,17 @@ impl Route {
             ["api", version] => Self::Resources(String::new(), (*version).to_owned()),
             ["apis", group] => Self::Group((*group).to_owned()),
             ["apis", group, version] => Self::Resources((*group).to_owned(), (*version).to_owned()),
+            ["api", "v1", "namespaces", namespace, "pods", pod, "proxy", ..] => Self::Proxy(ProxyTarget {
+                namespace: (*namespace).to_owned(),
+                pod: pod.replace("%3A", ":").replace("%3a", ":"),
+                path: behind_proxy(path),
+            }),
             ["api", version, rest @ ..] => objects("", version, rest),
+            ["apis", "authorization.k8s.io", "v1", "namespaces", namespace, "localsubjectaccessreviews"] => {
+                Self::Review(Review::LocalAccess, (*namespace).to_owned())
+            }
             ["apis", group @ ("authorization.k8s.io" | "authentication.k8s.io"), "v1", plural] => {
-                Self::Review((*group).to_owned(), (*plural).to_owned())
+                review(group, plural).map_or(Self::Nowhere, |kind| Self::Review(kind, String::new()))
             }
             ["apis", group, version, rest @ ..] => objects(group, version, rest),
             ["openapi", "v2"] => Self::OpenApi2,
@@ -75,6 +106,24 @@ impl Route {
             _ => Self::Nowhere,
         }
     }
+}
+
+fn review(group: &str, plural: &str) -> Option<Review> {
+    match (group, plural) {
+        ("authorization.k8s.io", "selfsubjectaccessreviews") => Some(Review::SelfAccess),
+        ("authorization.k8s.io", "selfsubjectrulesreviews") => Some(Review::SelfRules),
+        ("authorization.k8s.io", "subjectaccessreviews") => Some(Review::Access),
+        ("authentication.k8s.io", "selfsubjectreviews") => Some(Review::SelfSubject),
+        ("authentication.k8s.io", "tokenreviews") => Some(Review::Token),
+        _ => None,
+    }
+}
+
+/// What follows `/proxy`, as it was sent.
+fn behind_proxy(path: &str) -> String {
+    // Behind `/api/v1/namespaces/NAMESPACE/pods/POD/proxy`.
+    let rest = path.trim_start_matches('/').splitn(8, '/').nth(7).unwrap_or_default();
+    format!("/{rest}")
 }
 
 fn objects(group: &str, version: &str, rest: &[&str]) -> Route {

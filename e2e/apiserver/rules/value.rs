@@ -22,6 +22,11 @@ pub fn flag(value: &Value, path: &[&str]) -> bool {
     at(value, path).and_then(Value::as_bool).unwrap_or_default()
 }
 
+/// As Go's query conversion reads a bool: anything but these is true.
+pub fn truth(value: &str) -> bool {
+    !matches!(value, "0" | "false" | "False" | "f" | "F")
+}
+
 /// The items of the list at a path, none when there is no list.
 pub fn items<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
     at(value, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()

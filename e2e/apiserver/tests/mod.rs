@@ -1,5 +1,6 @@
 //! The server over real sockets, with kube-rs and with requests written by hand.
 
+mod access;
 mod deletion;
 mod faults;
 mod kinds;
