@@ -6,21 +6,43 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import helm_python as helm  # noqa: E402
+
+import coredns_values  # noqa: E402
 import deploy  # noqa: E402
+import matrix  # noqa: E402
+import readme  # noqa: E402
+import refusals  # noqa: E402
+import security  # noqa: E402
+import stability  # noqa: E402
 from generated import Generated  # noqa: E402
-from rendering import ROOT, Chart, presets  # noqa: E402
+from rendering import CHART, NAMESPACE, ROOT, Chart, Rendering, presets  # noqa: E402
+
+# Presets that show what Pod Security `restricted` does not allow: host ports.
+NOT_RESTRICTED = {"coredns"}
 
 
-def goldens(chart: Chart, update: bool) -> list[str]:
-    """What is committed is what Helm renders."""
-    made = Generated(update)
+def lint() -> list[str]:
+    """What `helm lint --strict` says of the chart with the values of each preset."""
+    problems = []
+    for name, values in presets().items():
+        report = helm.lint(CHART, values, strict=True, namespace=NAMESPACE)
+        said = [message["error"] for message in report["messages"] if message["severity"] > 1] + report["errors"]
+        problems += [f"{name}: {message}" for message in said]
+    return problems
+
+
+def made(chart: Chart, renderings: dict[str, Rendering], update: bool) -> list[str]:
+    """What is committed is what Helm renders, and what the values' comments say."""
+    files = Generated(update)
     folder = ROOT / "charts" / "golden"
-    made.folder(folder)
-    renderings = {name: chart.render(name, values) for name, values in presets().items()}
+    files.folder(folder)
     for name, rendering in renderings.items():
-        made.file(folder / f"{name}.yaml", rendering.text())
-    deploy.add(made, renderings)
-    return made.settle()
+        files.file(folder / f"{name}.yaml", rendering.text())
+        files.file(folder / f"{name}.notes.txt", rendering.notes.strip("\n") + "\n")
+    deploy.add(files, renderings)
+    problems = readme.add(files, chart)
+    return files.settle() + problems
 
 
 def main() -> int:
@@ -29,17 +51,35 @@ def main() -> int:
     if arguments not in ([], ["--update"]):
         print("usage: bash charts/check [--update]", file=sys.stderr)
         return 2
-    update = bool(arguments)
     chart = Chart()
-    checks = [("goldens", lambda: goldens(chart, update))]
+    renderings = {name: chart.render(name, values) for name, values in presets().items()}
+    judge, selectors = matrix.Judge(), stability.Selectors()
+    checks = [
+        ("goldens, deploy and README are current", lambda: made(chart, renderings, bool(arguments))),
+        ("strict lint of every preset", lint),
+        ("the judge of pod security", security.self_test),
+        (
+            "presets fit together and are what Kubernetes takes",
+            lambda: [
+                problem
+                for name, rendering in renderings.items()
+                for problem in judge.judge(rendering, secure=name not in NOT_RESTRICTED)
+            ],
+        ),
+        ("so does every combination", lambda: matrix.judge_all(chart, judge, selectors)),
+        ("contradictions are refused, and told", lambda: refusals.judge(chart)),
+        ("values of coredns/helm do the same", lambda: coredns_values.judge(renderings["coredns"])),
+        ("upgrades keep their Deployments", lambda: stability.judge(chart, selectors)),
+    ]
     wrong = 0
     for name, check in checks:
         start = time.monotonic()
         problems = check()
         wrong += len(problems)
-        print(f"{name}: {f'{len(problems)} wrong' if problems else 'good'} ({time.monotonic() - start:.1f} s)")
-        for problem in problems:
+        print(f"{name}: {f'{len(problems)} wrong' if problems else 'good'} ({time.monotonic() - start:.1f} s)", flush=True)
+        for problem in problems[:50]:
             print(f"  {problem}")
+    print(f"{judge.renderings} renderings, {len(judge.known)} different objects")
     return 1 if wrong else 0
 
 

@@ -1,7 +1,9 @@
 """The chart as the real Helm renders it: presets, and any other values."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import helm_python as helm
 import yaml
@@ -13,14 +15,15 @@ RELEASE = "callsign"
 NAMESPACE = "kube-system"
 
 
-class Rendering(NamedTuple):
+@dataclass
+class Rendering:
     """What Helm made of some values."""
 
     name: str
     files: dict[str, str]
     namespace: str
 
-    @property
+    @cached_property
     def objects(self) -> list[dict[str, Any]]:
         """Every object, hooks included, in the order of the files."""
         found = []
@@ -76,10 +79,11 @@ class Chart:
     def __init__(self) -> None:
         self.helm = helm.Chart.load(CHART)
 
-    def render(self, name: str, values: dict[str, Any], namespace: str = NAMESPACE, release: str = RELEASE) -> Rendering:
+    def render(self, name: str, values: dict[str, Any], namespace: str = NAMESPACE, schema: bool = True) -> Rendering:
         """Renders for an installation. Raises helm.HelmError where Helm refuses."""
-        self.helm.validate_schema(values)
-        files = self.helm.render(values, name=release, namespace=namespace, is_install=True)
+        if schema:
+            self.helm.validate_schema(values)
+        files = self.helm.render(values, name=RELEASE, namespace=namespace, is_install=True)
         return Rendering(name, files, namespace)
 
 

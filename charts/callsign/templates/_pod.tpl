@@ -110,7 +110,8 @@ readinessProbe:
 {{- end -}}
 {{- end -}}
 {{- range $given -}}
-{{- $all = append $all (merge (dict) . (dict "labelSelector" (dict "matchLabels" $labels))) -}}
+{{- if not (hasKey . "labelSelector") -}}{{- $_ := set . "labelSelector" (dict "matchLabels" $labels) -}}{{- end -}}
+{{- $all = append $all . -}}
 {{- end -}}
 {{- with $all }}
 topologySpreadConstraints:
