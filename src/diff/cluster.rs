@@ -54,7 +54,8 @@ impl Cluster {
         let zone = Arc::new(Zone::new(zone, Arc::clone(&index)));
         let feed = index.subscribe(zone.interest());
         // The tasks end when their sets are dropped.
-        let (sync, watches) = watch::start(&client, &Contacts::default(), &index, scope, &CancellationToken::new());
+        let (sync, watches) =
+            watch::start(&client, &Contacts::default(), &index, scope, &CancellationToken::new());
         if tokio::time::timeout(PATIENCE, sync.wait()).await.is_err() {
             return Err(Exit::unreachable(anyhow::anyhow!("{url}: {}", missing(&sync))));
         }
