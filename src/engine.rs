@@ -74,6 +74,8 @@ pub(crate) struct DnsSettings {
 
 /// Everything that runs.
 pub(crate) struct Engine {
+    #[expect(dead_code, reason = "watching ends with it")]
+    clusters: Arc<Clusters>,
     sync: Option<Arc<SyncState>>,
     dns: Option<Dns>,
     stop: CancellationToken,
@@ -187,7 +189,8 @@ impl Engine {
             meters.of(),
         );
         pages.serve(pages.prepare(wanted).map_err(Exit::listen)?);
-        Ok(Self { sync, dns, stop, ending, writing, admin: settings.admin, pages: Arc::new(pages), meters })
+        let (admin, pages) = (settings.admin, Arc::new(pages));
+        Ok(Self { clusters, sync, dns, stop, ending, writing, admin, pages, meters })
     }
 
     /// What puts another configuration in the place of the one that is served, where DNS is.
