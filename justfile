@@ -19,7 +19,7 @@ check:
 
 # Each crate builds by itself
 check-crates:
-    for crate in callsign-shared callsign-controller callsign-dns callsign-e2e callsign-fuzz-bodies callsign; do cargo check -p $crate || exit 1; done
+    for crate in callsign-shared callsign-controller callsign-dns callsign-e2e callsign-fuzz-bodies callsign-bill callsign; do cargo check -p $crate || exit 1; done
 
 # Fuzzes a target for a minute: answer, corefile, objects, packet, reply or zonefile (needs cargo-fuzz and a C++ compiler)
 fuzz TARGET *ARGS='-max_total_time=60':
@@ -34,6 +34,22 @@ fuzz-seeds:
 # Advisories, licences, bans (needs cargo-deny)
 deny:
     cargo deny check
+
+# Advisories, also of crates that nobody keeps up any more (needs cargo-audit)
+audit:
+    cargo audit
+
+# The root of the image, as the Dockerfile has it built: target/image/ARCH/rootfs
+image *ARGS:
+    bash image/build {{ARGS}}
+
+# What `just image` made, in containers as a kubelet starts them (Debian, root or sudo)
+image-check *ARGS:
+    bash image/check {{ARGS}}
+
+# A real cluster: image, chart in every mode, conformance suite (needs docker, kind, kubectl, helm)
+e2e-kind *PRESETS:
+    bash e2e/kind/run {{PRESETS}}
 
 # What CI runs
 ci:

@@ -1,8 +1,11 @@
 //! A cluster to write to: an API server and the few verbs the cases need.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube::{
     Api, Client,
     api::{
@@ -12,13 +15,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::case::Step;
+use super::case::{Case, Step};
 use crate::apiserver::kind::Kind;
 
 /// How long nothing may change before a cluster counts as settled.
 const QUIET: Duration = Duration::from_millis(400);
 /// How long settling may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a cluster may take to empty namespaces.
+const CLEARING: Duration = Duration::from_secs(120);
 
 /// A cluster, through its API.
 #[derive(Clone)]
@@ -63,8 +68,9 @@ impl Cluster {
         let status = body.as_object_mut().and_then(|fields| fields.remove("status"));
         match api.get_opt(&name).await.with_context(|| what.clone())? {
             None => {
+                keep_from_scheduler(&mut body);
                 let body: DynamicObject = serde_json::from_value(body)?;
-                api.create(&PostParams::default(), &body).await.with_context(|| what.clone())?;
+                create(&api, &body).await.with_context(|| what.clone())?;
             }
             Some(_) if text(object, "/kind") == Some("Pod") => {
                 let labels = json!({"metadata": {"labels": object.pointer("/metadata/labels")}});
@@ -92,6 +98,56 @@ impl Cluster {
     pub async fn delete(&self, object: &Value) -> Result<()> {
         let (api, name) = self.api(object)?;
         api.delete(&name, &DeleteParams::default()).await.with_context(|| describe(object))?;
+        Ok(())
+    }
+
+    /// Refuses a cluster that has something of what these cases make.
+    ///
+    /// # Errors
+    /// When it has, with the names; when the API server refuses.
+    pub async fn is_free_of(&self, cases: &[Case]) -> Result<()> {
+        for (kind, names) in made(cases) {
+            let there = self.list(kind).await?;
+            let there: BTreeSet<_> = there.iter().filter_map(|it| text(it, "/metadata/name")).collect();
+            let both: Vec<_> = names.iter().filter(|name| there.contains(name.as_str())).collect();
+            ensure!(
+                both.is_empty(),
+                "the cluster has {} {both:?}, which the suite makes and takes away: delete them, or use a cluster of its own",
+                kind.info().plural
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes away the namespaces and Nodes that these cases made, and waits until they are gone.
+    ///
+    /// # Errors
+    /// When the API server refuses, or they do not go.
+    pub async fn clear(&self, cases: &[Case]) -> Result<()> {
+        let made = made(cases);
+        // No kubelet says that these pods have ended.
+        let at_once = DeleteParams::default().grace_period(0);
+        for namespace in made.get(&Kind::Namespace).into_iter().flatten() {
+            let pods = Api::<DynamicObject>::namespaced_with(self.client(), namespace, &resource(Kind::Pod));
+            for pod in pods.list_metadata(&ListParams::default()).await?.items {
+                unless_gone(pods.delete(pod.metadata.name.as_deref().unwrap_or_default(), &at_once).await)?;
+            }
+        }
+        for (kind, names) in &made {
+            let api = Api::<DynamicObject>::all_with(self.client(), &resource(*kind));
+            for name in names {
+                unless_gone(api.delete(name, &DeleteParams::default()).await)
+                    .with_context(|| name.clone())?;
+            }
+        }
+        let started = Instant::now();
+        while let Err(left) = self.is_free_of(cases).await {
+            ensure!(
+                started.elapsed() < CLEARING,
+                "what the suite made did not go within {CLEARING:?}: {left}"
+            );
+            tokio::time::sleep(QUIET).await;
+        }
         Ok(())
     }
 
@@ -160,6 +216,61 @@ impl Cluster {
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cluster").field("namespace", &self.client.default_namespace()).finish_non_exhaustive()
+    }
+}
+
+/// The Namespaces and Nodes of cases, which hold everything else that these make.
+fn made(cases: &[Case]) -> BTreeMap<Kind, BTreeSet<String>> {
+    let mut made = BTreeMap::<Kind, BTreeSet<String>>::new();
+    let preludes = cases.iter().flat_map(|case| &case.prelude).filter_map(|step| match step {
+        Step::Apply(object) => Some(object),
+        Step::Delete(_) | Step::Settle => None,
+    });
+    for object in cases.iter().flat_map(Case::applied).chain(preludes) {
+        let kind = text(object, "/apiVersion").zip(text(object, "/kind"));
+        let kind = kind.and_then(|(version, kind)| Kind::of(version, kind));
+        if let (Some(kind @ (Kind::Namespace | Kind::Node)), Some(name)) =
+            (kind, text(object, "/metadata/name"))
+        {
+            made.entry(kind).or_default().insert(name.to_owned());
+        }
+    }
+    made
+}
+
+/// A pod without a Node stays without one: a real scheduler would find it one, where a kubelet rewrites its status.
+fn keep_from_scheduler(object: &mut Value) {
+    if text(object, "/kind") != Some("Pod") || text(object, "/spec/nodeName").is_some() {
+        return;
+    }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("schedulerName".to_owned(), json!("nobody"));
+    }
+}
+
+/// Creates an object; a pod again, while its namespace has no ServiceAccount yet: kube-controller-manager makes that.
+async fn create(api: &Api<DynamicObject>, object: &DynamicObject) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match api.create(&PostParams::default(), object).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status))
+                if status.is_forbidden()
+                    && status.message.contains("service account")
+                    && started.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(QUIET / 8).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What is not there is gone already.
+fn unless_gone<T>(deleted: kube::Result<T>) -> kube::Result<()> {
+    match deleted {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(drop),
     }
 }
 

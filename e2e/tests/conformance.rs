@@ -2,7 +2,8 @@
 //! sockets, compared with what Kubernetes and CoreDNS made of the same objects.
 //!
 //! All scenarios are loaded into one cluster; each is then a test of its own. With `CALLSIGN_E2E_KUBECONFIG` set the
-//! cluster is that one's; its own endpoint controllers must be off.
+//! cluster is that one's; its own endpoint controllers must be off. It must have none of the suite's namespaces and Nodes, and has
+//! none afterwards. The other suites freeze, break and count requests: they have API servers of their own.
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
@@ -50,6 +51,10 @@ fn main() -> Result<ExitCode> {
         trials.push(trial(&runtime, name, &worlds, both, answers_as_recorded));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(worlds) = worlds.as_ref().as_ref().filter(|worlds| worlds.world.server.is_none()) {
+        let cases: Vec<Case> = Case::all()?;
+        runtime.block_on(worlds.world.cluster.clear(&cases))?;
+    }
     // The processes end with their worlds.
     drop(worlds);
     Ok(conclusion.exit_code())
@@ -90,11 +95,15 @@ impl Worlds {
     async fn load(cases: &[Case]) -> Result<Self> {
         let binary = Path::new(env!("CARGO_BIN_EXE_callsign"));
         let world = World::of_environment(binary, Options::default(), &SETTINGS).await?;
-        for case in cases {
-            world.cluster.play(&case.prelude).await?;
-            world.cluster.play(&case.steps).await?;
+        if world.server.is_none() {
+            world.cluster.is_free_of(cases).await?;
         }
-        world.cluster.settle().await?;
+        if let Err(error) = play(&world, cases).await {
+            if world.server.is_none() {
+                world.cluster.clear(cases).await.context("after a step that was refused")?;
+            }
+            return Err(error);
+        }
         let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
         for case in Case::variants()? {
             let name = case.variant.context("a variant's name")?;
@@ -111,6 +120,14 @@ impl Worlds {
         }
         Ok(Self { world, variants })
     }
+}
+
+async fn play(world: &World, cases: &[Case]) -> Result<()> {
+    for case in cases {
+        world.cluster.play(&case.prelude).await?;
+        world.cluster.play(&case.steps).await?;
+    }
+    world.cluster.settle().await
 }
 
 async fn objects_as_recorded(worlds: &Worlds, case: &Case, _: &Case) -> Result<()> {

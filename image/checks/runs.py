@@ -1,7 +1,9 @@
 """The image at work: in the place of CoreDNS, in a pod without any right, with mistakes in its configuration, against an API server,
 an upstream and their certificates. Everything is on loopback of a network of this process alone."""
 
+import json
 import shutil
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -70,7 +72,9 @@ class Runs:
         self.folder = folder
         self.apiserver = apiserver
         self.beside: list[subprocess.Popen] = []
-        self.url = ""
+        # An API server that asks nobody who he is, and the pod of an account in one that does, over TLS.
+        self.open = ""
+        self.account: tuple[dict[str, Path], dict[str, str]] = ({}, {})
 
     def all(self) -> dict[str, Callable[[], None]]:
         """The runs by name."""
@@ -86,10 +90,8 @@ class Runs:
 
     def start(self) -> None:
         """Starts the API server, the upstream, and makes their certificates."""
-        server = subprocess.Popen([self.apiserver, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
-        self.beside.append(server)
-        assert server.stdout is not None
-        self.url = server.stdout.readline().strip()
+        self.open = self.server()
+        self.account = self.pod_of_an_account()
         self.certificates()
         hosts = f"hosts {{\n{THERE} {OUTSIDE}\n127.0.0.1 api.example.org\n}}"
         certificate = f"tls {self.folder}/server.pem {self.folder}/server.key"
@@ -103,6 +105,37 @@ class Runs:
             process.terminate()
         for process in self.beside:
             process.wait(10)
+
+    def server(self, *words: str | Path) -> str:
+        """Starts an API server; its URL."""
+        server = subprocess.Popen([self.apiserver, "127.0.0.1:0", *words], stdout=subprocess.PIPE, text=True)
+        self.beside.append(server)
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        assert url, "the API server does not start"
+        return url
+
+    def pod_of_an_account(self) -> tuple[dict[str, Path], dict[str, str]]:
+        """The mounts and variables of a pod in a cluster whose API server wants a token: kubeadm's account of CoreDNS, with what that may."""
+        folder, admin = self.folder / "cluster", self.folder / "cluster/admin"
+        url = self.server("--rbac", "--tls-dir", folder, "--admin-token-file", admin, "--account", "kube-system/coredns")
+        name, kind = "system:coredns", "rbac.authorization.k8s.io"
+        rules = [
+            {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        ]
+        reference = {"apiGroup": kind, "kind": "ClusterRole", "name": name}
+        subject = {"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}
+        binding = {"roleRef": reference, "subjects": [subject]}
+        for resource, object_kind, body in (("clusterroles", "ClusterRole", {"rules": rules}), ("clusterrolebindings", "ClusterRoleBinding", binding)):
+            body |= {"apiVersion": f"{kind}/v1", "kind": object_kind, "metadata": {"name": name}}
+            headers = {"Authorization": f"Bearer {admin.read_text().strip()}", "Content-Type": "application/json"}
+            request = urllib.request.Request(f"{url}/apis/{kind}/v1/{resource}", json.dumps(body).encode(), headers)
+            context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+            urllib.request.urlopen(request, context=context, timeout=10).close()
+        port = url.rsplit(":", 1)[1]
+        variables = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
+        return {"/var/run/secrets/kubernetes.io/serviceaccount": folder / "kube-system/coredns"}, variables
 
     def upstream(self, name: str, corefile: str) -> subprocess.Popen:
         """The same binary as a name server of the outside."""
@@ -137,12 +170,15 @@ class Runs:
         return {"/etc/coredns": self.file(f"{name}/Corefile", text).parent}
 
     def run(self, pod: Pod) -> Container:
-        """Starts a container."""
+        """Starts a container, under the account."""
+        mounts, variables = self.account
+        pod.mounts |= mounts
+        pod.variables |= variables
         return Container(self.image, pod, self.folder / "bundles")
 
     def usual(self, server: str = "127.0.0.1:5353") -> str:
-        """kubeadm's Corefile for these servers."""
-        return COREFILE.replace("UPSTREAM", server).replace("pods insecure", f"endpoint {self.url}\n       pods insecure")
+        """kubeadm's Corefile with this upstream."""
+        return COREFILE.replace("UPSTREAM", server)
 
     def answers(self, container: Container, port: int = 53) -> None:
         """The cluster's names and those of others, over UDP and TCP."""
@@ -199,8 +235,8 @@ class Runs:
 
     def api_by_name(self) -> None:
         """The static C library looks names up by itself, without an nsswitch.conf."""
-        name, port = "api.example.org", self.url.rsplit(":", 1)[1]
-        corefile = self.usual().replace(self.url, f"http://{name}:{port}").replace(".:53", ".:1053")
+        name, port = "api.example.org", self.open.rsplit(":", 1)[1]
+        corefile = self.usual().replace("pods insecure", f"endpoint http://{name}:{port}\n       pods insecure").replace(".:53", ".:1053")
         mounts = self.corefile("named", corefile)
         pod = Pod(["-conf", "/etc/coredns/Corefile"], mounts=mounts)
         pod.mounts["/etc/hosts"] = self.file("hosts", f"127.0.0.1 {name}\n")
