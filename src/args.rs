@@ -1,12 +1,16 @@
 //! The command line. Every flag has an environment twin: `--cluster-domain` is `CALLSIGN_CLUSTER_DOMAIN`.
 
+mod check;
 mod diff;
+mod manifest;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use check::{Category, FailOn, HealthArgs, InstallMode, ReportForm, Strategy};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use diff::DiffArgs;
+pub(crate) use manifest::ManifestArgs;
 use values::{domain, duration, identity, listen_address, object_name, upstream};
 
 /// Kubernetes' endpoint controllers and cluster DNS server, from one in-memory index.
@@ -32,6 +36,10 @@ pub(crate) enum Command {
     Sandbox(SandboxArgs),
     /// Ask two servers every name of the cluster and tell where their answers differ
     Diff(DiffArgs),
+    /// Say whether an installation is healthy, or may begin (--pre), and what to do where not
+    Check(Box<HealthArgs>),
+    /// Print the objects of an installation, as the Helm chart makes them. Applies nothing
+    Manifest(ManifestArgs),
     /// Look at configuration files
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -43,7 +43,10 @@ fn check(args: &CheckArgs) -> Result<(), Exit> {
 }
 
 /// A file's name for messages, and its text.
-fn read(file: &Path) -> Result<(String, String), Exit> {
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read(file: &Path) -> Result<(String, String), Exit> {
     if file.as_os_str() != "-" {
         let text = FilesOnDisk.read(file);
         let text = text.map_err(|error| Exit::configuration(anyhow::anyhow!(read_error(file, &error))))?;

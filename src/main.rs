@@ -2,6 +2,7 @@
 
 mod args;
 mod blocks;
+mod check;
 mod client;
 mod clusters;
 mod config;
@@ -15,6 +16,7 @@ mod hearing;
 mod leader;
 mod log;
 mod low_ports;
+mod manifest;
 mod pages;
 mod process;
 mod requests;
@@ -44,7 +46,9 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
-            eprintln!("callsign: {exit}");
+            if !exit.is_said() {
+                eprintln!("callsign: {exit}");
+            }
             exit.code()
         }
     }
@@ -57,6 +61,7 @@ fn run(cli: Cli) -> Result<(), Exit> {
             return Ok(());
         }
         Command::Config(command) => return config::run(command),
+        Command::Manifest(args) => return manifest::run(args),
         Command::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "callsign", &mut std::io::stdout());
             return Ok(());
@@ -73,7 +78,10 @@ fn run(cli: Cli) -> Result<(), Exit> {
             Command::Diff(args) => diff::run(args).await,
             #[cfg(feature = "sandbox")]
             Command::Sandbox(args) => sandbox::run(args).await,
-            Command::Config(_) | Command::Version | Command::Completion { .. } => Ok(()),
+            Command::Check(args) => check::run(&args).await,
+            Command::Config(_) | Command::Manifest(_) | Command::Version | Command::Completion { .. } => {
+                Ok(())
+            }
         }
     })
 }

@@ -33,6 +33,26 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
     if good { Ok(text.to_owned()) } else { Err("want lower case letters, digits, - and .".to_owned()) }
 }
 
+/// The reference of an image with a tag or a digest, in plain letters.
+pub(super) fn image(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@');
+    let last = text.rsplit('/').next().unwrap_or_default();
+    let named = last.split_once(['@', ':']).is_some_and(|(name, tag)| !name.is_empty() && !tag.is_empty());
+    let good = text.len() <= 512 && text.chars().all(plain) && !text.starts_with('/') && named;
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("want an image with its tag or digest, such as registry.example/callsign:0.1.0".to_owned())
+    }
+}
+
+/// `NAMESPACE/NAME` of a Service.
+pub(super) fn service(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) =
+        text.split_once('/').ok_or("want NAMESPACE/NAME, such as kube-system/kube-dns")?;
+    Ok((object_name(namespace)?, object_name(name)?))
+}
+
 /// What can stand for a replica: visible ASCII.
 pub(super) fn identity(text: &str) -> Result<String, String> {
     let good = (1..=253).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
@@ -68,6 +88,14 @@ mod tests {
         for bad in ["", ".", "a..b", "a b", "a {", "{$A}", "a,", "a:53", "tls://a", "é", &"a".repeat(64)] {
             assert!(domain(bad).is_err(), "{bad}");
         }
+        for good in ["callsign:0.1.0", "r.example:5000/a/callsign@sha256:0123"] {
+            assert_eq!(image(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "callsign", "r.example:5000/callsign", "/callsign:1", "a b:1", "callsign:"] {
+            assert!(image(bad).is_err(), "{bad}");
+        }
+        assert_eq!(service("kube-system/kube-dns"), Ok(("kube-system".to_owned(), "kube-dns".to_owned())));
+        assert!(service("kube-dns").is_err() && service("a/B").is_err() && service("/a").is_err());
         assert_eq!(upstream("10.0.0.2").unwrap().to_string(), "10.0.0.2:53");
         assert_eq!(upstream("[fd00::1]:5300").unwrap().to_string(), "[fd00::1]:5300");
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
