@@ -354,7 +354,7 @@ mod tests {
             assert_eq!(found, wanted, "case {number}");
         }
         let unflagged = |probe: &mut Probe| {
-            probe.reply = Ok(Reply { authoritative: false, ..reply("NOERROR", &["10.96.0.1"]) })
+            probe.reply = Ok(Reply { authoritative: false, ..reply("NOERROR", &["10.96.0.1"]) });
         };
         assert_eq!(with(Purpose::Address, unflagged), ["CHK710"]);
     }

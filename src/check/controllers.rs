@@ -168,7 +168,7 @@ fn manager(cluster: &Cluster) -> Manager {
 fn flag(pod: &Pod) -> Option<&str> {
     let words =
         pod.spec.containers.iter().flat_map(|container| container.command.iter().chain(&container.args));
-    words.filter_map(|word| word.strip_prefix("--controllers=")).last()
+    words.filter_map(|word| word.strip_prefix("--controllers=")).next_back()
 }
 
 /// Whether a list such as `*,-endpoints-controller` has a controller: its own entry counts before the star
@@ -303,17 +303,17 @@ mod tests {
         assert_eq!(with(serve.clone(), |_| {}), [""; 0]);
         assert_eq!(with(dns.clone(), |_| {}), ["CHK602"]);
         let on = |cluster: &mut Cluster| {
-            cluster.writers.manager_pods = Ok(vec![manager_pod(&["kcm", "--controllers=*,bootstrapsigner"])])
+            cluster.writers.manager_pods = Ok(vec![manager_pod(&["kcm", "--controllers=*,bootstrapsigner"])]);
         };
         assert_eq!(with(serve.clone(), on), ["CHK601"]);
         assert_eq!(with(dns.clone(), on), [""; 0]);
         let off = |cluster: &mut Cluster| cluster.writers.manager_pods = Ok(vec![manager_pod(&["kcm", OFF])]);
         assert_eq!(with(serve.clone(), off), [""; 0]);
-        assert_eq!(with(dns.clone(), off), ["CHK602"]);
+        assert_eq!(with(dns, off), ["CHK602"]);
         let some = |cluster: &mut Cluster| {
-            cluster.writers.manager_pods = Ok(vec![manager_pod(&["kcm", "--controllers=*,-endpoint"])])
+            cluster.writers.manager_pods = Ok(vec![manager_pod(&["kcm", "--controllers=*,-endpoint"])]);
         };
-        assert_eq!(with(serve.clone(), some), ["CHK601"]);
+        assert_eq!(with(serve, some), ["CHK601"]);
         assert_eq!(with(cluster(&[("a", "serve"), ("b", "controller")]), |_| {}), ["CHK603"]);
     }
 
@@ -339,7 +339,7 @@ mod tests {
         };
         assert_eq!(with(cluster(&[("a", "serve")]), long_ago), [""; 0]);
         let ended = |cluster: &mut Cluster| {
-            cluster.writers.manager_lease = Ok(lease("kube-controller-manager", "2025-12-31T23:00:00Z"))
+            cluster.writers.manager_lease = Ok(lease("kube-controller-manager", "2025-12-31T23:00:00Z"));
         };
         assert_eq!(with(dns(), ended), ["CHK602"]);
     }
@@ -357,7 +357,7 @@ mod tests {
             |cluster: &mut Cluster| cluster.pages = pages("callsign_controller_services_left_alone 2\n");
         assert_eq!(with(serve(), alone), ["CHK605"]);
         let old = |cluster: &mut Cluster| {
-            cluster.writers.own_leases = Ok(vec![lease("callsign-controller", "2025-12-31T23:00:00Z")])
+            cluster.writers.own_leases = Ok(vec![lease("callsign-controller", "2025-12-31T23:00:00Z")]);
         };
         assert_eq!(with(serve(), old), ["CHK604"]);
         assert_eq!(

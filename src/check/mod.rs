@@ -199,7 +199,7 @@ async fn ask(args: &HealthArgs, known: Option<(&Cluster, Option<&str>)>) -> Sect
         let why = "no server is known: name one with --server";
         return Section { category, items: vec![Item::not_checked("answers", why)], decides: true };
     };
-    let said = args.cluster_domain.as_deref().or(known.and_then(|(_, domain)| domain));
+    let said = args.cluster_domain.as_deref().or_else(|| known.and_then(|(_, domain)| domain));
     let kubernetes = known.and_then(|(cluster, _)| cluster.kubernetes.as_ref().ok());
     let plan = Plan {
         server,

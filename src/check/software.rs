@@ -65,7 +65,7 @@ pub(super) fn container(pod: &Pod) -> Option<&Container> {
     containers
         .iter()
         .find(|container| Software::of_image(container) != Software::Unknown)
-        .or(containers.first())
+        .or_else(|| containers.first())
 }
 
 /// The version of Callsign that a pod says it is: `0.1.0`.

@@ -74,7 +74,7 @@ impl<'a> Gatherer<'a> {
                 facts.groups = Ok(groups(&answer.text));
             }
             Ok(answer) => {
-                facts.groups = Err(Missing::Failed("read /apis".to_owned(), answer.status.to_string()))
+                facts.groups = Err(Missing::Failed("read /apis".to_owned(), answer.status.to_string()));
             }
             // That it says who is not known to it may come only now: /version is open to all.
             Err(failure) => facts.version = Err(failure),
