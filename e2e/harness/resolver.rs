@@ -54,6 +54,15 @@ impl Resolver {
         Ok(render(name, kind, &reply))
     }
 
+    /// Asks over TCP.
+    ///
+    /// # Errors
+    /// When there is no answer in time or it cannot be read.
+    pub async fn ask_over_tcp(&self, name: &str, kind: &str) -> Result<Exchange> {
+        let reply = self.tcp(&question(name, kind, Some(PAYLOAD))?).await;
+        Ok(render(name, kind, &reply.with_context(|| format!("{name} {kind} over TCP"))?))
+    }
+
     /// Sends one packet over UDP and waits for the answer with its id.
     ///
     /// # Errors
