@@ -218,7 +218,8 @@ impl<H: Handler> Server<H> {
         let tasks = TaskTracker::new();
         let mut threads = Vec::new();
         for socket in self.udp {
-            match udp::serve(socket, Arc::clone(&self.handler), tasks.clone()) {
+            let handler: Arc<dyn Handler> = Arc::<H>::clone(&self.handler);
+            match udp::serve(socket, handler, tasks.clone()) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     tracing::error!(%error, "no thread for UDP: a part of the clients gets no answers");
@@ -253,7 +254,7 @@ fn handle<H: Handler>(handler: &H, request: &[u8], from: Peer, out: &mut Vec<u8>
 }
 
 /// Runs the handler. A request that makes it panic must not take the socket's thread or task with it.
-fn handle_at<H: Handler>(
+fn handle_at<H: Handler + ?Sized>(
     handler: &H,
     request: &[u8],
     from: Peer,

@@ -48,9 +48,9 @@ pub(super) struct Serving {
 }
 
 /// What a thread works with.
-struct Worker<H> {
+struct Worker {
     socket: Arc<Socket>,
-    handler: Arc<H>,
+    handler: Arc<dyn Handler>,
     /// Answers that are waited for.
     tasks: TaskTracker,
     /// To end.
@@ -96,11 +96,12 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-/// Answers datagrams until what it returns is dropped. Called within the runtime that answers are waited for in.
+/// Answers datagrams until what it returns is dropped. Called within the runtime that answers are waited for in. Not generic, so
+/// that it is compiled in this crate, for speed, however the program around it is.
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub(super) fn serve<H: Handler>(socket: Socket, handler: Arc<H>, tasks: TaskTracker) -> io::Result<Serving> {
+pub(super) fn serve(socket: Socket, handler: Arc<dyn Handler>, tasks: TaskTracker) -> io::Result<Serving> {
     let (socket, told) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
     let runtime = Handle::current();
     // Whoever waits for the tasks waits for the thread too.
@@ -124,7 +125,7 @@ impl Drop for Serving {
     }
 }
 
-impl<H: Handler> Worker<H> {
+impl Worker {
     fn run(&self) {
         let mut batch = Batch::new(BATCH, REQUEST);
         let mut batched = true;
