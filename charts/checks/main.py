@@ -10,6 +10,7 @@ import helm_python as helm  # noqa: E402
 
 import coredns_values  # noqa: E402
 import deploy  # noqa: E402
+import live  # noqa: E402
 import matrix  # noqa: E402
 import readme  # noqa: E402
 import refusals  # noqa: E402
@@ -47,7 +48,7 @@ def made(chart: Chart, renderings: dict[str, Rendering], update: bool) -> list[s
 
 def main() -> int:
     """Exit code 0 where nothing is wrong."""
-    arguments = sys.argv[1:]
+    server, arguments = Path(sys.argv[1]), sys.argv[2:]
     if arguments not in ([], ["--update"]):
         print("usage: bash charts/check [--update]", file=sys.stderr)
         return 2
@@ -70,6 +71,7 @@ def main() -> int:
         ("contradictions are refused, and told", lambda: refusals.judge(chart)),
         ("values of coredns/helm do the same", lambda: coredns_values.judge(renderings["coredns"])),
         ("upgrades keep their Deployments", lambda: stability.judge(chart, selectors)),
+        ("releases live, change and end in an API server", lambda: live.judge(server)),
     ]
     wrong = 0
     for name, check in checks:

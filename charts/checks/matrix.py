@@ -2,7 +2,11 @@
 
 import copy
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import helm_python as helm
 
 import links
 import schemas
@@ -187,15 +191,24 @@ def mode_rules(name: str, values: Values, rendering: Rendering) -> list[str]:
 
 def judge_all(chart: Chart, judge: Judge, selectors: Selectors) -> list[str]:
     """What is wrong with any of them."""
-    problems = []
-    for name, values, namespace in combinations():
+
+    def render(combination: tuple[str, Values, str]) -> Rendering | str:
+        name, values, namespace = combination
         try:
             # The schema takes as long as the rendering, and looks at each toggle by itself.
-            rendering = chart.render(name, values, namespace, schema=", servers," in name)
-        except Exception as error:  # noqa: BLE001: Helm's refusals are the result.
-            problems.append(f"{name}: {error}")
-            continue
-        problems += judge.judge(rendering) + mode_rules(name, values, rendering)
-        if namespace == NAMESPACE and not name.endswith(RENAMING):
-            selectors.take(rendering)
+            return chart.render(name, values, namespace, schema=", servers," in name)
+        except helm.HelmError as error:
+            return str(error)
+
+    problems = []
+    every = combinations()
+    # Helm renders outside of Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (name, values, namespace), rendering in zip(every, pool.map(render, every)):
+            if isinstance(rendering, str):
+                problems.append(f"{name}: {rendering}")
+                continue
+            problems += judge.judge(rendering) + mode_rules(name, values, rendering)
+            if namespace == NAMESPACE and not name.endswith(RENAMING):
+                selectors.take(rendering)
     return problems

@@ -44,27 +44,34 @@ impl Golden {
 
     fn objects(&self, kind: &str) -> impl Iterator<Item = &Value> {
         let all = self.manifests.objects.iter().map(|manifest| &manifest.value);
-        all.filter(move |value| value["kind"] == kind)
+        all.filter(move |value| value.get("kind").is_some_and(|found| found == kind))
     }
 
     /// Every pod's spec: those of Deployments, and the test's.
     fn pods(&self) -> Vec<&Value> {
-        let templates = self.objects("Deployment").map(|deployment| &deployment["spec"]["template"]["spec"]);
-        templates.chain(self.objects("Pod").map(|pod| &pod["spec"])).collect()
+        let templates =
+            self.objects("Deployment").filter_map(|deployment| deployment.pointer("/spec/template/spec"));
+        templates.chain(self.objects("Pod").filter_map(|pod| pod.get("spec"))).collect()
     }
 
     /// Our containers.
     fn containers(&self) -> Vec<&Value> {
-        let all = self.pods().into_iter().flat_map(|pod| pod["containers"].as_array().into_iter().flatten());
+        let all = self
+            .pods()
+            .into_iter()
+            .flat_map(|pod| pod.get("containers").and_then(Value::as_array).into_iter().flatten());
         all.filter(|container| {
-            container["image"].as_str().is_some_and(|image| image.contains("callsign-dns/callsign"))
+            container
+                .get("image")
+                .and_then(Value::as_str)
+                .is_some_and(|image| image.contains("callsign-dns/callsign"))
         })
         .collect()
     }
 
     /// The Corefile of the pods that answer DNS.
     fn corefile(&self) -> Result<String> {
-        let own = self.objects("ConfigMap").find_map(|map| map["data"]["Corefile"].as_str());
+        let own = self.objects("ConfigMap").find_map(|map| map.pointer("/data/Corefile")?.as_str());
         match own {
             Some(text) => Ok(text.to_owned()),
             None => Ok(std::fs::read_to_string(root().join(KUBEADM))?),
