@@ -31,6 +31,10 @@ fuzz TARGET *ARGS='-max_total_time=60':
 fuzz-seeds:
     cargo run -p callsign-fuzz-bodies --example seeds
 
+# Proves the chart with the real Helm; `just chart --update` writes anew what is made of it
+chart *ARGS:
+    bash charts/check {{ARGS}}
+
 # Advisories, licences, bans (needs cargo-deny)
 deny:
     cargo deny check

@@ -10,7 +10,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use callsign_e2e::apiserver::manifest::{self, Manifests};
+use callsign_e2e::{
+    apiserver::{
+        ApiServer, Options,
+        manifest::{self, Manifests},
+    },
+    harness::{
+        in_place::{Place, free_port},
+        process::Callsign,
+        upstream::Upstream,
+    },
+};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
@@ -214,5 +224,51 @@ fn ports_of_corefile_container_and_probes_agree() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The pods of the chart answer what the chart's own test asks: `helm test`, with processes in the place of pods.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_charts_test_passes_against_the_charts_pods() -> Result<()> {
+    let goldens = Golden::all()?;
+    let golden = goldens.iter().find(|golden| golden.name == "dns-own").context("dns-own")?;
+    let (server, upstream) = (ApiServer::start(Options::default()).await?, Upstream::of_example().await?);
+    let place = Place::new(&server)?;
+    let [health, ready, metrics] = [free_port()?, free_port()?, free_port()?];
+    // What would listen everywhere, and ask the node's servers, is at home on loopback.
+    let corefile = (golden.corefile()?)
+        .replace(".:1053 {", &format!(".:{} {{\n    bind 127.0.0.1", place.port))
+        .replace("    health {", &format!("    health 127.0.0.1:{health} {{"))
+        .replace("    ready\n", &format!("    ready 127.0.0.1:{ready}\n"))
+        .replace("prometheus :9153", &format!("prometheus 127.0.0.1:{metrics}"))
+        .replace("/etc/resolv.conf", &upstream.address.to_string());
+    place.write("Corefile", &corefile)?;
+    let arguments = |command: &str| -> Result<Vec<String>> {
+        let mut all = golden.containers().into_iter().map(|container| texts(&container["args"]));
+        all.find(|arguments| arguments.first().is_some_and(|first| first == command))
+            .context("no such container")
+    };
+    let mut dns = arguments("dns")?;
+    for argument in &mut dns {
+        *argument = argument.replace("/etc/callsign/Corefile", &place.path("Corefile").display().to_string());
+    }
+    let kubeconfig = place.path("kubeconfig").display().to_string();
+    let callsign = Callsign::start_with(Path::new(BINARY), dns, [("KUBECONFIG", kubeconfig.as_str())])?;
+
+    let mut check = arguments("check")?;
+    for argument in &mut check {
+        // The variable is the kubelet's, from the Service; the name outside is one that is served here.
+        *argument = argument
+            .replace("$(CALLSIGN_SERVICE_HOST)", &format!("127.0.0.1:{}", place.port))
+            .replace("example.com", "www.example.org");
+    }
+    ensure!(check.iter().any(|argument| argument.starts_with("--server=127.0.0.1")), "{check:?}");
+    let output = tokio::task::spawn_blocking({
+        let check = check.clone();
+        move || run(&check, "")
+    });
+    let output = output.await??;
+    let (said, more) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{check:?}: {said}{more}{}", callsign.said());
     Ok(())
 }
