@@ -38,6 +38,11 @@ impl Exit {
         self.error.is_none()
     }
 
+    /// Whether it is that something cannot be reached.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.code == 3
+    }
+
     /// The code for the process.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.code)

@@ -349,6 +349,32 @@ async fn what_cannot_be_done_is_said_with_its_code() -> Result<()> {
     fails(&silent_one, 3, &["--against", &address, "no answer in time", "--tcp"]).await?;
     drop(silent);
     fails(&silent_one, 3, &["refused"]).await?;
+    // One that stops answering in the middle ends it: there is no use in waiting for each name.
+    let left = Arc::new(AtomicUsize::new(30));
+    let falls_silent = move |_: &Message, _: &mut Message, _: Way| {
+        let left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() { Said::Now } else { Said::Never }
+    };
+    for at in 0..10 {
+        two.world.cluster.apply(&build::service("n", &format!("more-{at}"))).await?;
+    }
+    let run = two.diff(falls_silent, &["--timeout", "50ms", "--tries", "1"]).await?;
+    ensure!(run.code == 3 && run.err.contains("has stopped answering"), "{run:?}");
+
+    // No API server; a list of names does without.
+    let dead = folder.path().join("kubeconfig");
+    let text = std::fs::read_to_string(&kubeconfig)?;
+    let line = text.lines().find(|line| line.contains("server:")).context("server")?;
+    std::fs::write(&dead, text.replace(line, "    server: http://127.0.0.1:9"))?;
+    let run = diff(&dead, &["--server", &server, "--against", &other]).await?;
+    ensure!(run.code == 3 && run.err.contains("the API server cannot be reached"), "{run:?}");
+    std::fs::write(&file, "web.n.svc.cluster.local\n")?;
+    let run = diff(&dead, &["--server", &server, "--against", &other, "--names", &file]).await?;
+    ensure!(
+        run.code == 0 && run.err.contains("without the cluster") && run.out.contains("2 equal"),
+        "{run:?}"
+    );
+
     // A Service of Callsign's own is found, by its port's name; nothing leads to its address here.
     let own = Namespace::new(two.world.embedded()?, "dns")?;
     let mut service = build::service("dns", "callsign");

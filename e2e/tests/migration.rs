@@ -101,28 +101,35 @@ impl Images {
     /// What the chart says, with the pod's own account, on the pod's own address.
     fn callsign(&self, pod: &Value, address: Ipv4Addr) -> Result<New> {
         let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
-        let folder = self.folder.join(text("/metadata/uid").context("a uid")?);
-        std::fs::create_dir_all(&folder)?;
-        let account = text("/spec/serviceAccountName").context("an account")?;
-        let issued = self.accounts.access.issue(SYSTEM, account, 3600, None, &[]);
-        let token = folder.join("token");
-        std::fs::write(&token, issued.map_err(|error| anyhow!("{error:?}"))?.token)?;
-        let mut kubeconfig = (self.accounts.kubeconfig)(&token);
+        let uid = text("/metadata/uid").context("a uid")?;
+        let folder = self.folder.join(uid);
+        let file = self.kubeconfig(uid, text("/spec/serviceAccountName").context("an account")?)?;
         if self.cut_off.swap(false, Ordering::Relaxed) {
-            let line = kubeconfig.lines().find(|line| line.contains("server:")).context("server")?.to_owned();
-            kubeconfig = kubeconfig.replace(&line, "    server: https://127.0.0.1:9");
+            let kubeconfig = std::fs::read_to_string(&file)?;
+            let line = kubeconfig.lines().find(|line| line.contains("server:")).context("server")?;
+            std::fs::write(&file, kubeconfig.replace(line, "    server: https://127.0.0.1:9"))?;
         }
-        std::fs::write(folder.join("kubeconfig"), kubeconfig)?;
         std::fs::write(folder.join("Corefile"), moved(&self.corefile(pod)?, address, self.upstream))?;
         let arguments = pod.pointer("/spec/containers/0/args").and_then(Value::as_array).context("args")?;
         let arguments = arguments.iter().filter_map(Value::as_str).map(|argument| match argument {
             "/etc/callsign/Corefile" => folder.join("Corefile").display().to_string(),
             other => other.to_owned(),
         });
-        let file = folder.join("kubeconfig").display().to_string();
+        let file = file.display().to_string();
         let variables = [("CALLSIGN_LOG_FORMAT", "json"), ("CALLSIGN_KUBECONFIG", file.as_str())];
         let process = Callsign::start_with(Path::new(BINARY), arguments, variables)?;
         Ok(New { process, ready: SocketAddr::from((address, 8181 + PORTS)) })
+    }
+
+    /// A kubeconfig of its own for an account of the system's.
+    fn kubeconfig(&self, folder: &str, account: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(folder);
+        std::fs::create_dir_all(&folder)?;
+        let issued = self.accounts.access.issue(SYSTEM, account, 3600, None, &[]);
+        let (token, file) = (folder.join("token"), folder.join("kubeconfig"));
+        std::fs::write(&token, issued.map_err(|error| anyhow!("{error:?}"))?.token)?;
+        std::fs::write(&file, (self.accounts.kubeconfig)(&token))?;
+        Ok(file)
     }
 
     /// The Corefile of the ConfigMap that the pod mounts.
@@ -391,11 +398,14 @@ impl Migration {
         Ok(of_clients.map(|(_, count)| count).sum())
     }
 
-    async fn diff(&self, server: IpAddr, against: IpAddr) -> Result<Value> {
+    /// As the administrator, or as a pod with the account that the chart makes.
+    async fn diff(&self, server: IpAddr, against: IpAddr, as_pod: bool) -> Result<Value> {
         let at = |ip| self.kubelet.reach(ip, 53).to_string();
+        let kubeconfig =
+            if as_pod { self.images.kubeconfig("diff", "callsign")? } else { self.world.kubeconfig() };
         let output = Command::new(BINARY)
             .args(["diff", "--log-level", "warn", "--rate", "0", "--output", "json", "--kubeconfig"])
-            .arg(self.world.kubeconfig())
+            .arg(kubeconfig)
             .args(["--server", &at(server), "--against", &at(against)])
             .output()
             .await?;
@@ -483,7 +493,7 @@ async fn over_to_callsign_and_back_without_a_lost_answer() -> Result<()> {
 
     // Diff: quiet, but for what is different on purpose.
     let (first, any_old) = (shadow.first().context("a pod")?, old.first().context("a pod")?);
-    let report = m.diff(*first, *any_old).await?;
+    let report = m.diff(*first, *any_old, false).await?;
     assert_eq!(
         (&report["good"], &report["wanted"]["nodata"]["count"]),
         (&json!(true), &json!(1)),
@@ -524,7 +534,7 @@ async fn over_to_callsign_and_back_without_a_lost_answer() -> Result<()> {
     let share = shares["new"] as f64 / (shares["new"] + shares["old"]) as f64;
     assert!((0.2..0.47).contains(&share), "{share} {shares:?}");
     // Equal while clients ask both.
-    m.diff(ip(canary).context("an address")?, *any_old).await?;
+    m.diff(ip(canary).context("an address")?, *any_old, true).await?;
 
     // Cut-over: every pod of the release stands behind kube-dns, then CoreDNS goes.
     let own =

@@ -3,7 +3,12 @@
 //! Each UDP question has a socket of its own: behind a Service every one of them may reach another replica. TCP connections
 //! are used again, one question at a time: a port-forward makes each of them slowly.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, Query},
@@ -21,6 +26,9 @@ use super::{pace::Pace, questions::Question, seen::Seen};
 /// The UDP size that is offered: what crosses every link unfragmented.
 const PAYLOAD: u16 = 1232;
 
+/// Questions in a row without an answer after which a server is gone.
+const GONE: u32 = 100;
+
 /// Idle connections that are kept.
 const KEPT: usize = 64;
 
@@ -34,6 +42,8 @@ pub(crate) struct Server {
     tries: u32,
     pace: Pace,
     idle: Mutex<Vec<TcpStream>>,
+    /// Questions without an answer since the last one with.
+    unanswered: AtomicU32,
 }
 
 /// Why there is no answer.
@@ -67,7 +77,7 @@ impl Server {
     /// The server at an address, asked over TCP only where `tcp` is set; each question is tried so many times, and waited
     /// for so long each time.
     pub(crate) fn new(address: SocketAddr, tcp: bool, patience: Duration, tries: u32, pace: Pace) -> Self {
-        Self { address, tcp, patience, tries, pace, idle: Mutex::default() }
+        Self { address, tcp, patience, tries, pace, idle: Mutex::default(), unanswered: AtomicU32::new(0) }
     }
 
     /// The answer, over TCP where `whole` asks for all that there is.
@@ -79,11 +89,20 @@ impl Server {
         for _ in 0..self.tries.max(1) {
             self.pace.turn().await;
             match self.once(question, whole || self.tcp).await {
-                Ok(seen) => return Ok(seen),
+                Ok(seen) => {
+                    self.unanswered.store(0, Ordering::Relaxed);
+                    return Ok(seen);
+                }
                 Err(silence) => last = silence,
             }
         }
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
         Err(last)
+    }
+
+    /// Whether it has answered nothing for so long that it is of no use to go on.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) >= GONE
     }
 
     async fn once(&self, question: &Question, tcp: bool) -> Result<Seen, Silence> {

@@ -8,7 +8,7 @@ use callsign_shared::{
     watch::{self, Contacts, Scope, SyncState},
 };
 use hickory_proto::{op::Message, rr::RecordType};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,8 +21,9 @@ use crate::{client, exit::Exit, requests::Requests};
 
 /// How many changes are taken in before others get their turn.
 const BATCH: usize = 256;
-/// How long the lists of everything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a list may stand still, and how long after an error.
+const PATIENCE: Duration = Duration::from_secs(30);
+const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// A cluster, as its API server tells of it.
 pub(crate) struct Cluster {
@@ -56,7 +57,7 @@ impl Cluster {
         // The tasks end when their sets are dropped.
         let (sync, watches) =
             watch::start(&client, &Contacts::default(), &index, scope, &CancellationToken::new());
-        if tokio::time::timeout(PATIENCE, sync.wait()).await.is_err() {
+        if !listed(&sync).await {
             return Err(Exit::unreachable(anyhow::anyhow!("{url}: {}", missing(&sync))));
         }
         take(&zone, &feed).await;
@@ -92,6 +93,24 @@ impl Cluster {
             Outcome::Silent | Outcome::Elsewhere(_) | Outcome::Alias { .. } => None,
         }
     }
+}
+
+/// Waits until everything has been listed; false when that gets no further.
+async fn listed(sync: &SyncState) -> bool {
+    let mut last = ((0, 0), Instant::now());
+    while !sync.is_synced() {
+        let unsynced = sync.unsynced();
+        let (count, kinds) = (unsynced.iter().map(|kind| kind.listed).sum::<usize>(), unsynced.len());
+        if (count, kinds) != last.0 {
+            last = ((count, kinds), Instant::now());
+        }
+        let patience = if unsynced.iter().any(|kind| kind.error.is_some()) { AFTER_ERROR } else { PATIENCE };
+        if last.1.elapsed() > patience {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    true
 }
 
 async fn take(zone: &Zone, feed: &Feed) {

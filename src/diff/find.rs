@@ -96,10 +96,16 @@ impl Domain {
             namespace,
             &resource("ConfigMap", "configmaps"),
         );
-        // An account that may not read it, as DNS servers' may not, has other ways.
-        if let Ok(Some(map)) = api.get_opt(name).await
-            && let Some(text) = map.data.pointer("/data/Corefile").and_then(Value::as_str)
-        {
+        let map = match api.get_opt(name).await {
+            Ok(map) => map,
+            // An account that may not read it, as DNS servers' may not, has other ways.
+            Err(kube::Error::Api(_)) => None,
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("the API server cannot be reached");
+                return Err(Exit::unreachable(error));
+            }
+        };
+        if let Some(text) = map.as_ref().and_then(|map| map.data.pointer("/data/Corefile")?.as_str()) {
             let source = format!("ConfigMap {namespace}/{name}");
             if let Some(domain) = Self::of_corefile(&source, text, &NoFiles)? {
                 return Ok(domain);

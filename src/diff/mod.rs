@@ -64,12 +64,21 @@ const CLUSTER: &str = "cluster";
 pub(crate) async fn run(args: DiffArgs) -> Result<(), Exit> {
     let listed = listed(&args)?;
     let wants_cluster = args.names.iter().any(|name| name == CLUSTER);
-    let config = match client::config(&args.cluster).await {
+    // A list of names can be asked without a cluster, if it must be.
+    let needs_cluster = wants_cluster || args.server.is_none();
+    let mut config = match client::config(&args.cluster).await {
         Ok(config) => Some(config),
-        Err(error) if wants_cluster || args.server.is_none() => return Err(error),
+        Err(error) if needs_cluster => return Err(error),
         Err(_) => None,
     };
-    let domain = domain(&args, config.as_ref()).await?;
+    let domain = match domain(&args, config.as_ref()).await {
+        Err(error) if !needs_cluster && error.is_unreachable() => {
+            without_cluster(&error);
+            config = None;
+            domain(&args, None).await?
+        }
+        domain => domain?,
+    };
     let (server, service) = match (args.server, &config) {
         (Some(address), _) => (address, None),
         (None, Some(config)) => {
@@ -100,7 +109,7 @@ pub(crate) async fn run(args: DiffArgs) -> Result<(), Exit> {
             Ok(cluster) => Some(cluster),
             Err(error) if wants_cluster => return Err(error),
             Err(error) => {
-                eprintln!("callsign: {error}; which differences are wanted is not known without the cluster");
+                without_cluster(&error);
                 None
             }
         },
@@ -145,6 +154,10 @@ pub(crate) async fn run(args: DiffArgs) -> Result<(), Exit> {
             OutputForm::Json if args.repeat.is_some() => say(&json(&report, false)?),
             OutputForm::Json => say(&json(&report, true)?),
         }
+        if let Some(server) = pair.gone() {
+            let why = format!("{} has stopped answering; {}", server.address, report.summary());
+            return Err(Exit::unreachable(anyhow::anyhow!(why)));
+        }
         if !report.is_good() {
             worst = Some(report.summary());
         }
@@ -158,6 +171,10 @@ pub(crate) async fn run(args: DiffArgs) -> Result<(), Exit> {
         None => Ok(()),
         Some(summary) => Err(Exit::from(anyhow::anyhow!(summary))),
     }
+}
+
+fn without_cluster(error: &Exit) {
+    eprintln!("callsign: {error}; without the cluster it is not known which differences are wanted");
 }
 
 /// The questions of files and flags.

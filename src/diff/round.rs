@@ -155,6 +155,9 @@ impl Pair {
             while let Some(looked) = looks.next().await {
                 tally.asked += 1;
                 self.asked.fetch_add(1, Ordering::Relaxed);
+                if self.gone().is_some() {
+                    break;
+                }
                 match looked {
                     Either::Left((question, verdict)) => tally.count(&question, &verdict),
                     Either::Right(suspect) => suspects.push(suspect),
@@ -162,7 +165,7 @@ impl Pair {
             }
         }
         for look in 1..=LOOKS {
-            if suspects.is_empty() || self.settle.is_zero() || stop.is_cancelled() {
+            if suspects.is_empty() || self.settle.is_zero() || stop.is_cancelled() || self.gone().is_some() {
                 break;
             }
             // Clocks of TTLs have whole seconds.
@@ -183,6 +186,11 @@ impl Pair {
         });
         (tally.interrupted, tally.took) = (tally.asked < total, started.elapsed());
         tally
+    }
+
+    /// The server that has stopped answering.
+    pub(crate) fn gone(&self) -> Option<&Server> {
+        [&self.server, &self.against].into_iter().find(|server| server.is_gone())
     }
 
     /// Asks both, and says what it is where that is certain.
