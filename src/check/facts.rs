@@ -59,11 +59,9 @@ pub(super) struct Cluster {
     /// The API server's time.
     pub(super) now: Timestamp,
     /// The Service that pods ask.
-    pub(super) service: Known<Service>,
-    /// Its slices.
-    pub(super) slices: Known<Vec<Slice>>,
-    /// The pods that it selects.
-    pub(super) behind: Known<Vec<Pod>>,
+    pub(super) front: Front,
+    /// The Service of Callsign's own, where it has one.
+    pub(super) own_front: Option<Front>,
     /// Callsign's pods.
     pub(super) own: Known<Vec<Pod>>,
     /// What pods say of themselves, by `namespace/name`.
@@ -75,6 +73,16 @@ pub(super) struct Cluster {
     /// The Service `default/kubernetes`.
     pub(super) kubernetes: Known<Service>,
     pub(super) writers: Writers,
+}
+
+/// A Service, and who stands behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Front {
+    pub(super) service: Known<Service>,
+    /// Its slices.
+    pub(super) slices: Known<Vec<Slice>>,
+    /// The pods that it selects.
+    pub(super) behind: Known<Vec<Pod>>,
 }
 
 /// Who writes endpoints.

@@ -38,10 +38,11 @@ use callsign_dns::plugin::Meters;
 use facts::{ApiFacts, Cluster, Missing};
 use finding::{Item, Section};
 use gather::{Gatherer, answers::Plan};
+use objects::Service;
 use report::{Report, Style, Verdict};
 
 use crate::{
-    args::{Category, HealthArgs},
+    args::{Category, HealthArgs, Strategy},
     client,
     exit::Exit,
     log::say,
@@ -138,10 +139,7 @@ async fn look(args: &HealthArgs) -> Result<Report, Exit> {
                 permissions::check(&gatherer.permissions(&cluster, text).await)
             }
             Category::Corefile => corefile.as_ref().map(corefile::check).unwrap_or_default(),
-            Category::Service => {
-                let (namespace, name) = &args.service;
-                service::check(&format!("{namespace}/{name}"), &cluster)
-            }
+            Category::Service => fronts(args, &cluster),
             Category::Servers => servers::check(&args.namespace, &cluster),
             Category::Controllers if args.pre => controllers::before(&cluster, args.mode.writes()),
             Category::Controllers => controllers::check(&cluster),
@@ -181,14 +179,37 @@ async fn unreachable(args: &HealthArgs, categories: &[Category], api: &ApiFacts)
     Report { sections, unreachable: true }
 }
 
+/// The Service that pods ask, and Callsign's own.
+fn fronts(args: &HealthArgs, cluster: &Cluster) -> Vec<Item> {
+    let name = format!("{}/{}", args.service.0, args.service.1);
+    let absent = cluster.front.service.as_ref().is_err_and(Missing::is_absent);
+    // Whoever brings a Service of its own needs no other.
+    let mut items = match absent && args.pre && args.strategy != Strategy::Join {
+        true => vec![Item::good(format!("there is no Service {name} that anybody could lose"))],
+        false => service::check(&name, &cluster.front, &cluster.pages),
+    };
+    if let Some(own) = &cluster.own_front {
+        items.extend(service::check("of Callsign", own, &cluster.pages));
+    }
+    items
+}
+
+/// The Service that leads to Callsign: where its pods stand, else where they are to.
+fn leading(cluster: &Cluster) -> Option<&Service> {
+    let own = |path: String| cluster.own.iter().flatten().any(|pod| pod.metadata.path() == path);
+    let joined = cluster.front.behind.iter().flatten().any(|pod| own(pod.metadata.path()));
+    let other = cluster.own_front.as_ref().filter(|_| !joined);
+    other.unwrap_or(&cluster.front).service.as_ref().ok()
+}
+
 /// Asks a DNS server: the one that was named, else the Service's, else in a pod its own.
 async fn ask(args: &HealthArgs, known: Option<(&Cluster, Option<&str>)>) -> Section {
     let category = Category::Answers;
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let service = known.and_then(|(cluster, _)| cluster.service.as_ref().ok());
     let of_service = || {
-        let ip: IpAddr = service.map(service::addresses)?.first()?.parse().ok()?;
-        Some((SocketAddr::new(ip, 53), "the cluster IP of the Service".to_owned()))
+        let service = leading(known?.0)?;
+        let ip: IpAddr = service::addresses(service).first()?.parse().ok()?;
+        Some((SocketAddr::new(ip, 53), format!("Service {}", service.metadata.path())))
     };
     let of_pod = || {
         let text = std::fs::read_to_string("/etc/resolv.conf").ok().filter(|_| in_pod)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     codes,
-    facts::Cluster,
+    facts::{Front, Pages},
     finding::Item,
     objects::{Pod, Service, ServicePort, Slice},
     software::Software,
@@ -15,9 +15,9 @@ use super::{
 /// The most names that are told of a kind.
 const SHOWN: usize = 5;
 
-/// What there is to say of the Service. Before an installation the servers are CoreDNS's.
-pub(super) fn check(name: &str, cluster: &Cluster) -> Vec<Item> {
-    let service = match &cluster.service {
+/// What there is to say of a Service. `pages` are what pods say, by their names.
+pub(super) fn check(name: &str, front: &Front, pages: &BTreeMap<String, Pages>) -> Vec<Item> {
+    let service = match &front.service {
         Ok(service) => service,
         Err(missing) if missing.is_absent() => {
             return vec![codes::SERVICE_MISSING.is(
@@ -31,12 +31,12 @@ pub(super) fn check(name: &str, cluster: &Cluster) -> Vec<Item> {
         Err(missing) => return vec![Item::not_checked(format!("Service {name}"), missing)],
     };
     let mut items = shape(service);
-    match &cluster.behind {
+    match &front.behind {
         Ok(pods) => items.extend(targets(service, pods)),
         Err(missing) => items.push(Item::not_checked("the pods of the Service", missing)),
     }
-    match (&cluster.slices, &cluster.behind) {
-        (Ok(slices), Ok(pods)) => items.extend(behind(cluster, service, slices, pods)),
+    match (&front.slices, &front.behind) {
+        (Ok(slices), Ok(pods)) => items.extend(behind(pages, service, slices, pods)),
         (Ok(slices), Err(_)) => items.extend(ready(service, slices)),
         (Err(missing), _) => items.push(Item::not_checked("the endpoints of the Service", missing)),
     }
@@ -141,13 +141,13 @@ fn some(names: &[String], one: &str, many: &str) -> String {
 }
 
 /// Who stands behind the Service.
-fn behind(cluster: &Cluster, service: &Service, slices: &[Slice], pods: &[Pod]) -> Vec<Item> {
+fn behind(pages: &BTreeMap<String, Pages>, service: &Service, slices: &[Slice], pods: &[Pod]) -> Vec<Item> {
     let mut items = ready(service, slices);
     let listed: BTreeSet<&str> = endpoints(slices).collect();
     let living: Vec<&Pod> = pods.iter().filter(|pod| !pod.is_leaving()).collect();
     let mut kinds: BTreeMap<Software, Vec<String>> = BTreeMap::new();
     for pod in living.iter().filter(|pod| pod.is_ready()) {
-        let pages = cluster.pages.get(&pod.metadata.path());
+        let pages = pages.get(&pod.metadata.path());
         kinds.entry(Software::of(pod, pages)).or_default().push(pod.metadata.name.clone());
     }
     let counts: Vec<String> = kinds.iter().map(|(kind, pods)| format!("{} {kind}", pods.len())).collect();
@@ -244,7 +244,7 @@ mod tests {
     fn service(change: impl Fn(&mut Value)) -> Service {
         let mut service = json!({
             "metadata": {"namespace": "kube-system", "name": "kube-dns"},
-            "spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ipFamilies": ["IPv4"],
+            "spec": {"frontIP": "10.96.0.10", "frontIPs": ["10.96.0.10"], "ipFamilies": ["IPv4"],
                 "selector": {"k8s-app": "kube-dns"},
                 "ports": [{"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
                     {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53}]},
@@ -253,22 +253,17 @@ mod tests {
         serde_json::from_value(service).unwrap()
     }
 
-    fn cluster(pods: &[(&str, &str, bool)]) -> Cluster {
+    fn front(pods: &[(&str, &str, bool)]) -> Front {
         let behind: Vec<Pod> = pods
             .iter()
             .map(|(name, image, ready)| testing::pod("kube-system", name, image, *ready))
             .collect();
         let slice = testing::slice("kube-system", "kube-dns", &behind);
-        Cluster {
-            service: Ok(service(|_| {})),
-            slices: Ok(vec![slice]),
-            behind: Ok(behind),
-            ..testing::cluster()
-        }
+        Front { service: Ok(service(|_| {})), slices: Ok(vec![slice]), behind: Ok(behind) }
     }
 
-    fn found(cluster: &Cluster) -> Vec<&'static str> {
-        ids(&check("kube-system/kube-dns", cluster))
+    fn found(front: &Front) -> Vec<&'static str> {
+        ids(&check("kube-system/kube-dns", front, &BTreeMap::new()))
     }
 
     const CALLSIGN: &str = "ghcr.io/callsign-dns/callsign:0.1.0";
@@ -276,32 +271,36 @@ mod tests {
 
     #[test]
     fn one_server_is_good_two_are_a_canary() {
-        let items = check("kube-system/kube-dns", &cluster(&[("a", CALLSIGN, true), ("b", CALLSIGN, true)]));
+        let items = check(
+            "kube-system/kube-dns",
+            &front(&[("a", CALLSIGN, true), ("b", CALLSIGN, true)]),
+            &BTreeMap::new(),
+        );
         let texts: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
         assert!(texts[2].contains("behind it: 2 Callsign"), "{texts:?}");
         assert_eq!(ids(&items), [""; 0]);
-        let mixed = cluster(&[("a", CALLSIGN, true), ("b", COREDNS, true), ("c", COREDNS, true)]);
-        let items = check("kube-system/kube-dns", &mixed);
+        let mixed = front(&[("a", CALLSIGN, true), ("b", COREDNS, true), ("c", COREDNS, true)]);
+        let items = check("kube-system/kube-dns", &mixed, &BTreeMap::new());
         assert_eq!(ids(&items), ["CHK405"]);
         let message = &items.last().unwrap().finding().unwrap().message;
         assert!(message.starts_with("behind it: 1 Callsign, 2 CoreDNS"), "{message}");
-        assert_eq!(found(&cluster(&[("a", "x/y:1", true)])), ["CHK409"]);
+        assert_eq!(found(&front(&[("a", "x/y:1", true)])), ["CHK409"]);
     }
 
     #[test]
     fn endpoints_are_counted() {
-        assert_eq!(found(&cluster(&[("a", CALLSIGN, false)])), ["CHK404", "CHK406"]);
-        assert_eq!(found(&cluster(&[])), ["CHK404"]);
-        let unwritten = Cluster { slices: Ok(Vec::new()), ..cluster(&[("a", CALLSIGN, true)]) };
+        assert_eq!(found(&front(&[("a", CALLSIGN, false)])), ["CHK404", "CHK406"]);
+        assert_eq!(found(&front(&[])), ["CHK404"]);
+        let unwritten = Front { slices: Ok(Vec::new()), ..front(&[("a", CALLSIGN, true)]) };
         assert_eq!(found(&unwritten), ["CHK404", "CHK407"]);
         let both = service(|service| service["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]));
-        assert_eq!(found(&Cluster { service: Ok(both), ..cluster(&[("a", CALLSIGN, true)]) }), ["CHK408"]);
+        assert_eq!(found(&Front { service: Ok(both), ..front(&[("a", CALLSIGN, true)]) }), ["CHK408"]);
     }
 
     #[test]
     fn the_services_own_form() {
         let with = |change: fn(&mut Value)| {
-            found(&Cluster { service: Ok(service(change)), ..cluster(&[("a", CALLSIGN, true)]) })
+            found(&Front { service: Ok(service(change)), ..front(&[("a", CALLSIGN, true)]) })
         };
         assert_eq!(with(|service| service["spec"]["ports"][1]["port"] = json!(54)), ["CHK402"]);
         assert_eq!(with(|service| service["spec"]["ports"][0]["targetPort"] = json!(1053)), ["CHK403"]);
@@ -309,8 +308,8 @@ mod tests {
         assert_eq!(with(|service| service["spec"]["ports"][0]["targetPort"] = json!("domain")), ["CHK403"]);
         assert_eq!(with(|service| service["spec"]["ports"][0]["targetPort"] = json!("dns-tcp")), ["CHK403"]);
         let headless = |service: &mut Value| {
-            service["spec"]["clusterIP"] = json!("None");
-            service["spec"]["clusterIPs"] = json!(["None"]);
+            service["spec"]["frontIP"] = json!("None");
+            service["spec"]["frontIPs"] = json!(["None"]);
         };
         assert_eq!(with(headless), ["CHK410"]);
         assert_eq!(with(|service| service["spec"]["selector"] = json!({})), ["CHK411"]);
@@ -319,13 +318,13 @@ mod tests {
     #[test]
     fn what_may_not_be_seen_is_told() {
         let forbidden = || Missing::Forbidden("list x".to_owned());
-        let absent = Cluster { service: Err(Missing::Absent("Service".to_owned())), ..cluster(&[]) };
+        let absent = Front { service: Err(Missing::Absent("Service".to_owned())), ..front(&[]) };
         assert_eq!(found(&absent), ["CHK401"]);
-        let blind = Cluster { service: Err(forbidden()), ..cluster(&[]) };
+        let blind = Front { service: Err(forbidden()), ..front(&[]) };
         let wanted = [Item::not_checked("Service kube-system/kube-dns", "may not list x")];
-        assert_eq!(check("kube-system/kube-dns", &blind), wanted);
-        let partly = Cluster { behind: Err(forbidden()), ..cluster(&[("a", CALLSIGN, true)]) };
-        let items = check("kube-system/kube-dns", &partly);
+        assert_eq!(check("kube-system/kube-dns", &blind, &BTreeMap::new()), wanted);
+        let partly = Front { behind: Err(forbidden()), ..front(&[("a", CALLSIGN, true)]) };
+        let items = check("kube-system/kube-dns", &partly, &BTreeMap::new());
         assert_eq!(
             items.iter().filter(|item| matches!(item, Item::NotChecked { .. })).count(),
             1,
@@ -334,8 +333,8 @@ mod tests {
         assert!(
             items.iter().any(|item| matches!(item, Item::Good(text) if text.contains("1 ready endpoint")))
         );
-        let slices = Cluster { slices: Err(forbidden()), ..cluster(&[("a", CALLSIGN, true)]) };
-        assert_eq!(ids(&check("kube-system/kube-dns", &slices)), [""; 0]);
+        let slices = Front { slices: Err(forbidden()), ..front(&[("a", CALLSIGN, true)]) };
+        assert_eq!(ids(&check("kube-system/kube-dns", &slices, &BTreeMap::new())), [""; 0]);
     }
 
     #[test]

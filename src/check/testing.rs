@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{
-    facts::{Cluster, Missing, Pages, Writers},
+    facts::{Cluster, Front, Missing, Pages, Writers},
     metrics::Samples,
     objects::{Pod, Slice},
 };
@@ -58,9 +58,8 @@ pub(super) fn cluster() -> Cluster {
     }
     Cluster {
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
-        service: unknown(),
-        slices: unknown(),
-        behind: unknown(),
+        front: Front { service: unknown(), slices: unknown(), behind: unknown() },
+        own_front: None,
         own: unknown(),
         pages: BTreeMap::new(),
         deployments: unknown(),

@@ -201,7 +201,9 @@ impl Answer {
             StatusCode::FORBIDDEN => Missing::Forbidden(what.to_owned()),
             // `get services kube-dns in kube-system` → what there is none of.
             StatusCode::NOT_FOUND => {
-                Missing::Absent(what.split_once(' ').map_or(what, |(_, what)| what).to_owned())
+                let object = what.split_once(' ').map_or(what, |(_, object)| object);
+                let (plural, rest) = object.split_once(' ').unwrap_or((object, ""));
+                Missing::Absent(format!("{} {rest}", plural.trim_end_matches('s')).trim_end().to_owned())
             }
             _ => Missing::Failed(what.to_owned(), self.message()),
         }
@@ -305,7 +307,7 @@ mod tests {
         );
         assert_eq!(
             answer(404, "{}").missing(what),
-            Missing::Absent("services kube-dns in kube-system".to_owned())
+            Missing::Absent("service kube-dns in kube-system".to_owned())
         );
         let failed = answer(500, r#"{"kind":"Status","message":"etcd"}"#);
         assert!(failed.is_status() && !answer(503, "kubernetes").is_status());

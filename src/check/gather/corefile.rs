@@ -7,7 +7,7 @@ use callsign_dns::corefile::{Files as _, FilesOnDisk, read_error};
 use super::{
     super::{
         facts::{Cluster, CorefileFacts, Known, Missing},
-        objects::{ConfigMap, Container, Pod},
+        objects::{ConfigMap, Container, Pod, Service},
         rights::Duty,
         service, software,
     },
@@ -38,7 +38,7 @@ pub(super) async fn gather(
         on_disk: false,
         domain: domain(asker, args).await,
         ports: server.map(ports).unwrap_or_default(),
-        service_ips: cluster.service.iter().flat_map(service::addresses).collect(),
+        service_ips: fronts(cluster).flat_map(service::addresses).collect(),
     };
     if let Some(file) = &args.corefile {
         let text = FilesOnDisk.read(file);
@@ -63,16 +63,32 @@ pub(super) async fn gather(
         futures::join!(config_map(asker, &namespace, &map), config_map(asker, &namespace, CUSTOM));
     facts.source = format!("{folder}/{KEY}");
     facts.files = files(&folder, main.as_ref().ok(), custom);
-    facts.text = main.and_then(|found| {
+    facts.text = main.map_err(|missing| missing_before(args, missing)).and_then(|found| {
         let absent = || Missing::Absent(format!("key {KEY} in ConfigMap {namespace}/{map}"));
         found.data.get(KEY).cloned().ok_or_else(absent)
     });
     Ok(facts)
 }
 
+/// The Services that lead to the server, or are to.
+fn fronts(cluster: &Cluster) -> impl Iterator<Item = &Service> {
+    let own = cluster.own_front.iter().filter_map(|front| front.service.as_ref().ok());
+    cluster.front.service.iter().chain(own)
+}
+
 async fn config_map(asker: &Asker, namespace: &str, name: &str) -> Known<ConfigMap> {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
     asker.object(&path, &format!("get configmaps {name} in {namespace}")).await
+}
+
+/// Before an installation that brings a Corefile of its own there need not be one.
+fn missing_before(args: &HealthArgs, missing: Missing) -> Missing {
+    match missing {
+        Missing::Absent(what) if args.pre => {
+            Missing::NotAsked(format!("there is no {what}: the chart brings a Corefile of its own"))
+        }
+        missing => missing,
+    }
 }
 
 /// What stands beside the Corefile in a pod.

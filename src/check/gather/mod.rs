@@ -18,8 +18,8 @@ use asker::Asker;
 
 use super::{
     facts::{
-        ApiFacts, ApiFailure, Cluster, CorefileFacts, InstallFacts, Known, Missing, Pages, PermissionFacts,
-        Writers,
+        ApiFacts, ApiFailure, Cluster, CorefileFacts, Front, InstallFacts, Known, Missing, Pages,
+        PermissionFacts, Writers,
     },
     metrics::Samples,
     objects::{ConfigMap, Deployment, Lease, Pod, Service},
@@ -136,18 +136,19 @@ impl<'a> Gatherer<'a> {
             ),
             self.asker.sample("/apis/discovery.k8s.io/v1/endpointslices", "list endpointslices"),
         );
-        let unknown = |missing: &Missing| Missing::NotAsked(missing.to_string());
-        let (slices, behind) = match &service {
-            Ok(service) => futures::join!(self.slices(service), self.behind(service)),
-            Err(missing) => (Err(unknown(missing)), Err(unknown(missing))),
-        };
-        let own = with_those_behind(own, &behind);
-        let pages = self.pages(&own, &behind).await;
+        let own_service = self.own_service(service.as_ref().ok()).await;
+        let (front, own_front) = futures::join!(self.front(service), async {
+            match own_service {
+                Some(service) => Some(self.front(Ok(service)).await),
+                None => None,
+            }
+        });
+        let own = with_those_behind(own, &front.behind);
+        let pages = self.pages(&own, &front.behind).await;
         Cluster {
             now,
-            service,
-            slices,
-            behind,
+            front,
+            own_front,
             own,
             pages,
             deployments,
@@ -174,6 +175,29 @@ impl<'a> Gatherer<'a> {
         let labelled: Vec<Service> =
             self.asker.list(&path, "&labelSelector=k8s-app%3Dkube-dns", &what).await.unwrap_or_default();
         labelled.into_iter().next().map_or(named, Ok)
+    }
+
+    /// Callsign's own Service for DNS, where there is one beside that which pods ask.
+    async fn own_service(&self, front: Option<&Service>) -> Option<Service> {
+        let namespace = &self.args.namespace;
+        let path = format!("/api/v1/namespaces/{namespace}/services");
+        let query = "&labelSelector=app.kubernetes.io%2Fname%3Dcallsign";
+        let services: Known<Vec<Service>> =
+            self.asker.list(&path, query, format!("list services in {namespace}")).await;
+        let other =
+            |service: &Service| front.is_none_or(|front| front.metadata.path() != service.metadata.path());
+        let answers = |service: &Service| service.spec.ports.iter().any(|port| port.port == 53);
+        services.unwrap_or_default().into_iter().find(|service| other(service) && answers(service))
+    }
+
+    /// A Service, and who stands behind it.
+    async fn front(&self, service: Known<Service>) -> Front {
+        let unknown = |missing: &Missing| Missing::NotAsked(missing.to_string());
+        let (slices, behind) = match &service {
+            Ok(service) => futures::join!(self.slices(service), self.behind(service)),
+            Err(missing) => (Err(unknown(missing)), Err(unknown(missing))),
+        };
+        Front { service, slices, behind }
     }
 
     async fn slices(&self, service: &Service) -> Known<Vec<super::objects::Slice>> {

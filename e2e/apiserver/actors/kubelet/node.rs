@@ -45,7 +45,7 @@ pub(crate) fn make(store: &Store, index: usize, name: &str, zone: &str) -> Resul
             "capacity": resources,
             "conditions": [condition],
             "nodeInfo": {
-                "architecture": std::env::consts::ARCH,
+                "architecture": architecture(),
                 "bootID": "", "containerRuntimeVersion": "none://0", "kernelVersion": "", "kubeProxyVersion": "",
                 "kubeletVersion": "v1.36.0+callsign-sandbox", "machineID": "", "operatingSystem": "linux",
                 "osImage": "Callsign sandbox", "systemUUID": "",
@@ -61,6 +61,15 @@ pub(crate) fn make(store: &Store, index: usize, name: &str, zone: &str) -> Resul
     });
     store.create(Kind::Lease, "kube-node-lease", lease, &WriteOptions::by("kubelet"))?;
     Ok(())
+}
+
+/// This machine's processor, by the name that Go and the kubelet have for it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// Whether pods may be put on a node.
