@@ -244,7 +244,7 @@ mod tests {
     fn service(change: impl Fn(&mut Value)) -> Service {
         let mut service = json!({
             "metadata": {"namespace": "kube-system", "name": "kube-dns"},
-            "spec": {"frontIP": "10.96.0.10", "frontIPs": ["10.96.0.10"], "ipFamilies": ["IPv4"],
+            "spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ipFamilies": ["IPv4"],
                 "selector": {"k8s-app": "kube-dns"},
                 "ports": [{"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
                     {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53}]},
@@ -308,8 +308,8 @@ mod tests {
         assert_eq!(with(|service| service["spec"]["ports"][0]["targetPort"] = json!("domain")), ["CHK403"]);
         assert_eq!(with(|service| service["spec"]["ports"][0]["targetPort"] = json!("dns-tcp")), ["CHK403"]);
         let headless = |service: &mut Value| {
-            service["spec"]["frontIP"] = json!("None");
-            service["spec"]["frontIPs"] = json!(["None"]);
+            service["spec"]["clusterIP"] = json!("None");
+            service["spec"]["clusterIPs"] = json!(["None"]);
         };
         assert_eq!(with(headless), ["CHK410"]);
         assert_eq!(with(|service| service["spec"]["selector"] = json!({})), ["CHK411"]);
