@@ -31,6 +31,7 @@ def judge(rendering: Rendering) -> list[str]:
         "serviceAccount.name": (spec["serviceAccountName"], "coredns"),
         "rbac.create": (rendering.find("ClusterRoleBinding", "callsign")["subjects"][0]["name"], "coredns"),
         "servers": ("kubernetes cluster.local in-addr.arpa ip6.arpa {" in corefile["Corefile"], True),
+        "servers[].plugins[].parameters": ("\n    cache 1000000\n" in corefile["Corefile"], True),
         "servers[].plugins[].configBlock": ("        lameduck 10s\n" in corefile["Corefile"], True),
         "servers[].zones[].scheme": ("\ntls://example.org:853 {" in corefile["Corefile"], True),
         "servers[].port": ({port["containerPort"] for port in container["ports"]} >= {53, 853}, True),

@@ -177,6 +177,7 @@ def life(server: Path) -> Iterator[str]:
     ]
     watched = {what for _, _, there in steps for what in there}
     with cluster(server) as here:
+        here.create(KUBE_DNS)
         for step, (name, values, there) in enumerate(steps):
             act = here.helm.upgrade if step else here.helm.install
             act(CHART, RELEASE, values)
@@ -252,6 +253,27 @@ def adopted(server: Path) -> Iterator[str]:
             yield "the cluster's DNS address went with the release"
 
 
+def contradicted(server: Path) -> Iterator[str]:
+    """What the existing Service says against the values is told before anything is changed."""
+    cases: list[tuple[Object, Object, str]] = [
+        ({"selector": {"k8s-app": "dns"}}, {"strategy": "join"}, "set k8sAppLabelOverride=dns"),
+        ({"selector": {"k8s-app": "kube-dns", "a": "b"}}, {"strategy": "join"}, "set podLabels.a=b"),
+        ({"ports": [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 5353}]}, {"strategy": "join"}, "targetPort is 53: set it to 5353"),
+        ({}, {"strategy": "adopt", "clusterIP": "10.96.0.11"}, "has 10.96.0.10, which cannot be changed"),
+    ]
+    for existing, service, said in cases:
+        with cluster(server) as here:
+            here.create({**KUBE_DNS, "spec": {**KUBE_DNS["spec"], **existing}})
+            try:
+                here.helm.install(CHART, RELEASE, {"service": service})
+                yield f"{existing} {service}: not refused"
+            except helm.HelmError as error:
+                if said not in str(error):
+                    yield f"{existing} {service}: {error}, and not: {said}"
+            if here.left():
+                yield f"{existing} {service}: left {here.left()}"
+
+
 def looked_up(server: Path) -> Iterator[str]:
     """The existing Corefile decides whether pods may be watched."""
     values = {"corefile": {"existingConfigMap": "coredns"}}
@@ -286,7 +308,7 @@ def without_helm(server: Path) -> Iterator[str]:
 def judge(server: Path) -> list[str]:
     """What is wrong with any of it."""
     problems = []
-    for check in (installed, life, tested, adopted, looked_up, without_helm):
+    for check in (installed, life, tested, adopted, contradicted, looked_up, without_helm):
         try:
             problems += [f"{check.__name__}: {problem}" for problem in check(server)]
         except (helm.HelmError, Refused) as error:

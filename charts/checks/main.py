@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import helm_python as helm  # noqa: E402
 
+import carried  # noqa: E402
 import coredns_values  # noqa: E402
 import deploy  # noqa: E402
 import live  # noqa: E402
@@ -70,6 +71,7 @@ def main() -> int:
         ("so does every combination", lambda: matrix.judge_all(chart, judge, selectors)),
         ("contradictions are refused, and told", lambda: refusals.judge(chart)),
         ("values of coredns/helm do the same", lambda: coredns_values.judge(renderings["coredns"])),
+        ("dashboard, rules and versions are the repository's", lambda: carried.judge(chart, renderings["monitoring"]) + carried.versions(chart)),
         ("upgrades keep their Deployments", lambda: stability.judge(chart, selectors)),
         ("releases live, change and end in an API server", lambda: live.judge(server)),
     ]

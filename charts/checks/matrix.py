@@ -67,12 +67,21 @@ TOGGLES: dict[str, Values] = {
     "probes off": {"startupProbe": {"enabled": False}, "livenessProbe": {"enabled": False}, "readinessProbe": {"enabled": False}},
     "labels": {"customLabels": {"team": "dns"}, "customAnnotations": {"owner": "dns"}, "podLabels": {"a": "b"}},
     "names": {"fullnameOverride": "cluster-dns"},
-    "long names": {"fullnameOverride": "a" * 50},
+    "long names": {
+        "fullnameOverride": "a" * 44,
+        "autoscaler": {"enabled": True},
+        "networkPolicy": {"enabled": True},
+        "prometheus": {"monitor": {"enabled": True}},
+        "grafana": {"dashboard": {"enabled": True}},
+    },
+    "large numbers": {"autoscaler": {"enabled": True, "coresPerReplica": 1000000}, "flowSchema": {"matchingPrecedence": 9999}},
     "no spread": {"topologySpreadConstraints": None},
     "lists and guards": {"controller": {"endpoints": "none", "guard": False, "leaseName": "dns"}},
 }
 # Toggles that make Deployments of other names.
 RENAMING = (", names", ", long names")
+# Toggles that shadow could change: it is another flag, and fewer rights.
+WITH_SHADOW = {"nothing else", "no roles", "lists and guards", "accounts of others"}
 # With its own Service a release may be anywhere.
 ELSEWHERE: dict[str, Values] = {
     "elsewhere": {},
@@ -102,6 +111,8 @@ def combinations() -> list[tuple[str, Values, str]]:
         for service, of_service in SERVICES.items():
             for corefile, of_corefile in COREFILES.items():
                 for toggle, of_toggle in TOGGLES.items():
+                    if "shadow" in mode and toggle not in WITH_SHADOW:
+                        continue
                     name = f"{mode}, {service}, {corefile}, {toggle}"
                     found.append((name, merge(of_mode, of_service, of_corefile, of_toggle), NAMESPACE))
                 if service != "own":

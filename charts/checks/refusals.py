@@ -77,6 +77,7 @@ TABLE: list[tuple[str, str, str]] = [
     ("{podAnnotations: {a: true}}", "", "at '/podAnnotations/a': got boolean, want string"),
     ("{image: {digest: 'sha256:1'}}", "", "at '/image/digest'"),
     ("{fullnameOverride: Upper}", "", "at '/fullnameOverride'"),
+    ("{fullnameOverride: a123456789b123456789c123456789d123456789e1234}", "", "at '/fullnameOverride'"),
     ("{servers: [{plugins: [{parameters: a}]}]}", "", "missing property 'name'"),
     ("{servers: []}", "", "at '/servers': minItems: got 0, want 1"),
     ("{service: {ipFamilies: [IPv5]}}", "", "at '/service/ipFamilies/0'"),

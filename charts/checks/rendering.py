@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "callsign"
 PRESETS = CHART / "ci"
 RELEASE = "callsign"
+# Lines after which a file of files/ follows.
+CARRIED = ("\n  callsign.json: |\n", "\n  groups:\n")
 NAMESPACE = "kube-system"
 
 
@@ -38,13 +40,19 @@ class Rendering:
         return "".join(text for file, text in self.files.items() if file.endswith("NOTES.txt"))
 
     def text(self) -> str:
-        """All objects as one stream, as `helm template` prints it."""
+        """All objects as one stream, as `helm template` prints it.
+
+        What is only carried (dashboard, rules) is left out: it is in files/, and `carried` looks at it.
+        """
         parts = []
         for file, text in sorted(self.files.items()):
             if file.endswith("NOTES.txt"):
                 continue
             for document in text.split("\n---\n"):
                 document = document.removeprefix("---\n").strip("\n")
+                for start in CARRIED:
+                    head, found, _ = document.partition(start)
+                    document = f"{head}{found}    # of files/" if found else document
                 if document.strip():
                     parts.append(f"---\n# Source: {file}\n{document}\n")
         return "".join(parts)

@@ -33,11 +33,19 @@ servers
 {{- default (include "callsign.fullname" .) .Values.corefile.existingConfigMap -}}
 {{- end -}}
 
+{{/* A text or number as a word: YAML's numbers are floating ones, and 1e+06 is none of a Corefile's. */}}
+{{- define "callsign.word" -}}
+{{- if kindIs "invalid" . -}}
+{{- else if and (kindIs "float64" .) (eq (floor .) .) -}}{{ int64 . }}
+{{- else -}}{{ . }}
+{{- end -}}
+{{- end -}}
+
 {{/* The parameters of a plugin: (dict "root" . "plugin" $plugin). Without a key they are what `ports` and `clusterDomain` say. */}}
 {{- define "callsign.pluginParameters" -}}
 {{- $values := .root.Values -}}
 {{- if hasKey .plugin "parameters" -}}
-{{- .plugin.parameters | toString -}}
+{{- include "callsign.word" .plugin.parameters -}}
 {{- else if and (eq .plugin.name "health") (ne (int $values.ports.health) 8080) -}}
 :{{ $values.ports.health | int }}
 {{- else if and (eq .plugin.name "ready") (ne (int $values.ports.ready) 8181) -}}
@@ -58,7 +66,7 @@ servers
 {{- $root := . -}}
 {{- $port := include "callsign.dnsPort" . -}}
 {{- range $name, $config := .Values.extraConfig }}
-{{- $name }}{{ with $config.parameters }} {{ . }}{{ end }}
+{{- $name }}{{ with include "callsign.word" $config.parameters }} {{ . }}{{ end }}
 {{ end -}}
 {{- range .Values.servers -}}
 {{- $at := .port | default $port | int -}}
@@ -102,7 +110,8 @@ there once, however many blocks share it. `dns` and `dns-tcp` are the first one'
 {{- $_ := set $entry "tcp" true -}}
 {{- else -}}
 {{- $_ := set $entry "udp" true -}}
-{{- if .use_tcp -}}{{- $_ := set $entry "tcp" true -}}{{- end -}}
+{{- /* What does not fit into a datagram comes over TCP (RFC 7766). */ -}}
+{{- if ne (toString .use_tcp) "false" -}}{{- $_ := set $entry "tcp" true -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

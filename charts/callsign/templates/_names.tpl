@@ -1,16 +1,16 @@
 {{/* Names, labels and images. Selectors are made of what no value changes, so that every upgrade can keep its Deployment. */}}
 
+{{/* Room for the longest ending, `-controller-metrics`; a release's name may have dots, a Service's may not. */}}
 {{- define "callsign.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- if .Values.fullnameOverride -}}
+{{- $name = .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- $name = .Release.Name -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- $name = printf "%s-%s" .Release.Name $name -}}
 {{- end -}}
-{{- end -}}
+{{- $name | replace "." "-" | trunc 44 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "callsign.controllerName" -}}
@@ -67,7 +67,7 @@ app.kubernetes.io/component: {{ .component }}
 {{/* Labels of every object: (dict "root" . "component" "dns"). */}}
 {{- define "callsign.labels" -}}
 {{ include "callsign.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- with .root.Values.customLabels }}
@@ -78,7 +78,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Labels of pods: (dict "root" . "component" "dns" "more" $map). The chart's version is none: it would be a rollout for nothing. */}}
 {{- define "callsign.podLabels" -}}
 {{- $labels := include "callsign.selectorLabels" . | fromYaml -}}
-{{- $_ := set $labels "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/version" (.root.Chart.AppVersion | replace "+" "_") -}}
 {{- merge (dict) $labels (default (dict) .more) (default (dict) .root.Values.customLabels) | toYaml -}}
 {{- end -}}
 

@@ -65,6 +65,7 @@
 {{- fail (printf "service.strategy=%s: %s sends questions to port %d of its pods (service.existing.targetPort), and these would listen on %s: leave ports.dns and the ports of servers empty" $strategy $existing $wanted (join ", " $listens)) -}}
 {{- end -}}
 {{- end -}}
+{{- include "callsign.validateExisting" . -}}
 {{- if eq $strategy "join" -}}
 {{- range $key, $value := pick .Values.service "clusterIP" "clusterIPs" "ipFamilyPolicy" "ipFamilies" "loadBalancerIP" "loadBalancerClass" "externalIPs" "externalTrafficPolicy" "internalTrafficPolicy" "trafficDistribution" "selector" "annotations" -}}
 {{- if $value -}}
@@ -93,6 +94,34 @@
 {{- fail (printf "service.%s=%v with serviceType=ClusterIP: set serviceType to LoadBalancer (or NodePort), or leave the value out" $key $value) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the existing Service itself says, while Helm talks to its cluster. */}}
+{{- define "callsign.validateExisting" -}}
+{{- $strategy := .Values.service.strategy -}}
+{{- $existing := printf "%s/%s" .Values.service.existing.namespace .Values.service.existing.name -}}
+{{- $there := dict -}}
+{{- if ne $strategy "own" -}}
+{{- $there = lookup "v1" "Service" .Values.service.existing.namespace .Values.service.existing.name -}}
+{{- end -}}
+{{- if $there -}}
+{{- $wanted := int .Values.service.existing.targetPort -}}
+{{- range $there.spec.ports -}}
+{{- if and (eq (int .port) 53) (not (kindIs "string" .targetPort)) .targetPort (ne (int .targetPort) $wanted) -}}
+{{- fail (printf "service.strategy=%s: %s sends questions to port %d of its pods, and service.existing.targetPort is %d: set it to %d" $strategy $existing (int .targetPort) $wanted (int .targetPort)) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $strategy "join" -}}
+{{- $labels := merge (dict "k8s-app" (include "callsign.k8sApp" .)) .Values.podLabels .Values.customLabels -}}
+{{- range $key, $value := $there.spec.selector -}}
+{{- if ne (toString (get $labels $key)) $value -}}
+{{- fail (printf "service.strategy=join: %s finds pods by %s=%s, and these would not carry it: set %s" $existing $key $value (ternary (printf "k8sAppLabelOverride=%s" $value) (printf "podLabels.%s=%s" $key $value) (eq $key "k8s-app"))) -}}
+{{- end -}}
+{{- end -}}
+{{- else if and .Values.service.clusterIP (ne .Values.service.clusterIP $there.spec.clusterIP) -}}
+{{- fail (printf "service.strategy=adopt with service.clusterIP=%s: %s has %s, which cannot be changed; leave service.clusterIP empty" .Values.service.clusterIP $existing $there.spec.clusterIP) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,63 @@
+"""The dashboard and the rules get into the cluster as they are in files/, but for what values change; the chart's versions agree."""
+
+import json
+import tomllib
+from typing import Any
+
+import yaml
+
+from rendering import CHART, ROOT, Chart, Loader, Rendering
+
+
+
+def rules(chart: Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups of the PrometheusRule that these values make."""
+    wanted = {"prometheus": {"rules": {"enabled": True, **values}}}
+    return chart.render("rules", wanted).find("PrometheusRule", "callsign")["spec"]["groups"]
+
+
+def alerts(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every alert by name, the last one where there are several."""
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def judge(chart: Chart, monitoring: Rendering) -> list[str]:
+    """What is carried otherwise than it is."""
+    problems = []
+    text = monitoring.find("ConfigMap", "callsign-dashboard")["data"]["callsign.json"]
+    if json.loads(text) != json.loads((CHART / "files" / "dashboard.json").read_text()):
+        problems.append("the dashboard is another one than files/dashboard.json")
+    file = yaml.load((CHART / "files" / "rules.yaml").read_text(), Loader)["groups"]
+    if rules(chart, {}) != file:
+        problems.append("the rules are others than those of files/rules.yaml")
+    names = sorted(alerts(file))
+    if not names:
+        return [*problems, "files/rules.yaml has no alert"]
+    first = names[0]
+    if sorted(alerts(rules(chart, {"disabled": [first]}))) != names[1:] and len(names) > 1:
+        problems.append(f"{first} is there, and disabled")
+    loud = alerts(rules(chart, {"severities": {first: "page"}, "alertLabels": {"team": "dns"}}))
+    for name, rule in loud.items():
+        severity = "page" if name == first else alerts(file)[name]["labels"]["severity"]
+        if rule["labels"].get("severity") != severity or rule["labels"].get("team") != "dns":
+            problems.append(f"{name}: labels {rule['labels']}")
+    for name, rule in alerts(file).items():
+        url = f"https://github.com/callsign-dns/callsign/blob/main/docs/runbooks.md#{name.lower()}"
+        if rule["annotations"].get("runbook_url") != url:
+            problems.append(f"{name}: runbook_url is {rule['annotations'].get('runbook_url')}")
+    more = {"name": "more", "rules": [{"record": "a:b", "expr": "1"}]}
+    if more not in rules(chart, {"extraGroups": [more]}):
+        problems.append("extraGroups are not there")
+    return problems
+
+
+def versions(chart: Chart) -> list[str]:
+    """The chart is for the version of the binary that it lies beside."""
+    cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    metadata = chart.helm.metadata
+    problems = []
+    if metadata["appVersion"] != cargo:
+        problems.append(f"Chart.yaml: appVersion is {metadata['appVersion']}, Cargo.toml has {cargo}")
+    if f"callsign-dns/callsign:{cargo}\n" not in metadata["annotations"]["artifacthub.io/images"]:
+        problems.append(f"Chart.yaml: artifacthub.io/images does not name {cargo}")
+    return problems
