@@ -178,6 +178,7 @@ impl Engine {
         let pages = Pages::new(
             Status {
                 // Blocks say by themselves what they wait for; controllers wait for everything that is watched.
+                watches: sync.clone(),
                 sync: sync.clone().filter(|_| writing.is_some() || !matches!(settings.admin, Admin::Blocks)),
                 standing: writing.as_ref().and_then(Writing::standing),
                 duty: writing.as_ref().map(|writing| writing.duty(service.is_some())),

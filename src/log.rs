@@ -25,7 +25,8 @@ use crate::{
 /// # Errors
 /// When the filter cannot be read.
 pub(crate) fn start(args: &LogArgs) -> Result<(), Exit> {
-    let filter = EnvFilter::try_new(&args.log_level)
+    let wanted = if args.log_level == "info" { QUIET } else { &args.log_level };
+    let filter = EnvFilter::try_new(wanted)
         .map_err(|error| Exit::configuration(anyhow::anyhow!("--log-level {}: {error}", args.log_level)))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {

@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod build;
 pub mod case;
+pub mod chart;
 pub mod cluster;
 pub mod in_place;
 pub mod kubelet;

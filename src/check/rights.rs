@@ -82,12 +82,12 @@ const DNS: &[Right] = &[
 ];
 
 const SHADOW: &[Right] = &[
-    cluster("", "services", READ),
-    cluster("", "pods", READ),
-    cluster("", "nodes", READ),
-    cluster("", "namespaces", READ),
-    cluster("", "endpoints", READ),
-    cluster(SLICES, "endpointslices", READ),
+    cluster("", "services", FOLLOW),
+    cluster("", "pods", FOLLOW),
+    cluster("", "nodes", FOLLOW),
+    cluster("", "namespaces", FOLLOW),
+    cluster("", "endpoints", FOLLOW),
+    cluster(SLICES, "endpointslices", FOLLOW),
 ];
 
 const OPENSHIFT: &str = "on OpenShift endpoints outside the pods' range are refused";
@@ -95,9 +95,9 @@ const FINALIZERS: &str = "where OwnerReferencesPermissionEnforcement is on, obje
 
 const WRITER: &[Right] = &[
     cluster("", "services", READ),
-    cluster("", "pods", READ),
-    cluster("", "nodes", READ),
-    cluster("", "namespaces", READ),
+    cluster("", "pods", FOLLOW),
+    cluster("", "nodes", FOLLOW),
+    cluster("", "namespaces", FOLLOW),
     cluster("", "endpoints", WRITE),
     cluster(SLICES, "endpointslices", WRITE),
     without(cluster("", "endpoints/restricted", &["create"]), OPENSHIFT),
@@ -105,7 +105,7 @@ const WRITER: &[Right] = &[
     without(cluster("", "services/finalizers", &["update"]), FINALIZERS),
     without(cluster("", "endpoints/finalizers", &["update"]), FINALIZERS),
     without(
-        cluster("events.k8s.io", "events", &["create", "patch", "update"]),
+        cluster("events.k8s.io", "events", &["create", "patch"]),
         "no Events tell what keeps a Service from answering",
     ),
     without(

@@ -28,6 +28,8 @@ use crate::duty::Duty;
 pub(crate) struct Status {
     /// How far the watches are; `None` where it is up to the plugins.
     pub(crate) sync: Option<Arc<SyncState>>,
+    /// How far they are, for saying what plugins wait for.
+    pub(crate) watches: Option<Arc<SyncState>>,
     /// DNS, where it is served: what has been listed is ready when it is answered.
     pub(crate) service: Option<Arc<Service>>,
     /// Where its candidate stands, where there is leader election.
@@ -79,7 +81,8 @@ impl Status {
         self.duty.as_ref().and_then(Duty::missing).map(|missing| format!("{missing}\n"))
     }
 
-    /// The plugins that are not ready, in CoreDNS's form.
+    /// The plugins that are not ready, in CoreDNS's form: their names. A line follows for each kind that the API server does
+    /// not let us read, or that failed otherwise.
     fn plugins_missing(&self) -> Option<String> {
         let unready = self.service.as_ref()?.unready();
         if unready.is_empty() {
@@ -87,7 +90,9 @@ impl Status {
         }
         let names = unready.join(",");
         info!(target: "plugin/ready", "Plugins not ready: {names:?}");
-        Some(names)
+        let unsynced = self.watches.iter().flat_map(|watches| watches.unsynced());
+        let failed = unsynced.filter(|kind| kind.error.is_some());
+        Some(failed.fold(names, |text, kind| format!("{text}\nkubernetes: {kind}")))
     }
 
     /// Why this process may not take part in leader election. Who leads does not matter: a follower is ready. Nor does a

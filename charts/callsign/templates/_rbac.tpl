@@ -14,8 +14,11 @@
 {{- define "callsign.controllerRules" -}}
 {{- $writes := include "callsign.writes" . -}}
 - apiGroups: [""]
-  resources: [services, pods, nodes, namespaces]
-  verbs: [get, list, watch]
+  resources: [services]
+  verbs: [{{ if $writes }}get, {{ end }}list, watch]
+- apiGroups: [""]
+  resources: [pods, nodes, namespaces]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [endpoints]
   {{- if and $writes (eq .Values.controller.endpoints "all") }}
@@ -23,11 +26,11 @@
   {{- else if and $writes (eq .Values.controller.endpoints "existing") }}
   verbs: [get, list, watch, update, delete]
   {{- else }}
-  verbs: [get, list, watch]
+  verbs: [{{ if $writes }}get, {{ end }}list, watch]
   {{- end }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch{{ if $writes }}, create, update, delete{{ end }}]
+  verbs: [{{ if $writes }}get, list, watch, create, update, delete{{ else }}list, watch{{ end }}]
 {{- if $writes }}
 {{- if eq .Values.controller.endpoints "all" }}
 - apiGroups: [""]
@@ -42,6 +45,6 @@
   verbs: [update]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch, update]
+  verbs: [create, patch]
 {{- end }}
 {{- end -}}

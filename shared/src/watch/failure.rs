@@ -113,7 +113,22 @@ pub(super) fn recovery(error: &watcher::Error, streaming: bool) -> Recovery {
 }
 
 /// The error with its causes: the watcher's own text leaves out why a connection failed.
+///
+/// What the API server itself said is a sentence already, which names who may not do what.
 pub(super) fn describe(error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(ClientError::Api(status))
+        | watcher::Error::WatchStartFailed(ClientError::Api(status))
+        | watcher::Error::WatchFailed(ClientError::Api(status)) => Some(status),
+        _ => None,
+    };
+    if let Some(status) = status.filter(|status| status.code != 0 && !status.message.is_empty()) {
+        return match status.reason.as_str() {
+            "" => format!("{}: {}", status.code, status.message),
+            reason => format!("{} {reason}: {}", status.code, status.message),
+        };
+    }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -156,6 +171,15 @@ mod tests {
             "unreadable",
         ];
         assert_eq!(names, wanted);
+        let status = Status {
+            code: 403,
+            reason: "Forbidden".to_owned(),
+            message: "pods is forbidden: User \"a\" cannot list resource \"pods\"".to_owned(),
+            ..Status::default()
+        };
+        let refused = watcher::Error::InitialListFailed(ClientError::Api(Box::new(status)));
+        let text = "403 Forbidden: pods is forbidden: User \"a\" cannot list resource \"pods\"";
+        assert_eq!(describe(&refused), text);
         let cut = ClientError::Service(Box::new(std::io::Error::other("cut")));
         assert_eq!(WatchFailure::of(&watcher::Error::WatchFailed(cut)), WatchFailure::Connection);
     }
