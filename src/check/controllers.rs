@@ -31,6 +31,8 @@ const RECENT: SignedDuration = SignedDuration::from_mins(10);
 enum Manager {
     /// They run, and why that is known.
     On(String),
+    /// They wrote not long ago: what, and when. Right after a takeover that says nothing of now.
+    Wrote(String),
     /// They do not.
     Off(String),
     Unknown(String),
@@ -59,7 +61,11 @@ pub(super) fn check(cluster: &Cluster) -> Vec<Item> {
             "Callsign has seen another controller write endpoints, and writes nothing",
             fixed,
         )),
-        (false, Manager::On(why)) => items.push(codes::WRITERS_TWO_KINDS.is(
+        // The guard looks for writers all the time.
+        (false, Manager::Wrote(why)) if metrics().any(|metrics| metrics.has("callsign_controller_foreign_manager_active")) => {
+            items.push(Item::good(format!("Callsign writes endpoints, and its guard has seen nobody else do so since {why}")));
+        }
+        (false, Manager::On(why) | Manager::Wrote(why)) => items.push(codes::WRITERS_TWO_KINDS.is(
             format!("Callsign is to write endpoints, and kube-controller-manager does: {why}"),
             fixed,
         )),
@@ -70,7 +76,7 @@ pub(super) fn check(cluster: &Cluster) -> Vec<Item> {
             items.push(Item::good("Callsign writes endpoints, and has seen nobody else do so"));
             items.push(Item::not_checked("kube-controller-manager's endpoint controllers", why));
         }
-        (true, Manager::On(why)) => {
+        (true, Manager::On(why) | Manager::Wrote(why)) => {
             items.push(Item::good(format!("kube-controller-manager writes endpoints: {why}")));
         }
         (true, Manager::Off(why)) => items.push(codes::WRITERS_NONE.is(
@@ -112,12 +118,12 @@ pub(super) fn check(cluster: &Cluster) -> Vec<Item> {
 pub(super) fn before(cluster: &Cluster, writes: bool) -> Vec<Item> {
     let mut items = Vec::new();
     match (manager(cluster), writes) {
-        (Manager::On(why), true) => items.push(codes::WRITERS_STILL_ON.is(
+        (Manager::On(why) | Manager::Wrote(why), true) => items.push(codes::WRITERS_STILL_ON.is(
             format!("kube-controller-manager writes endpoints: {why}"),
             "give it --controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller \
              (kubeadm: keep bootstrapsigner,tokencleaner); Callsign would stand down, not ready, until then",
         )),
-        (Manager::On(why), false) => {
+        (Manager::On(why) | Manager::Wrote(why), false) => {
             items.push(Item::good(format!("kube-controller-manager writes endpoints: {why}")));
         }
         (Manager::Off(why), true) => {
@@ -150,7 +156,7 @@ fn manager(cluster: &Cluster) -> Manager {
         };
     }
     if let Some((slice, at)) = last_write(cluster) {
-        return Manager::On(format!("it wrote EndpointSlice {slice} at {at}"));
+        return Manager::Wrote(format!("it wrote EndpointSlice {slice} at {at}"));
     }
     match &writers.manager_lease {
         Ok(lease) if is_held(lease, cluster.now) => Manager::Unknown(format!(
@@ -333,6 +339,12 @@ mod tests {
             cluster.writers.sample = Ok(vec![slice("kube-controller-manager", "2025-12-31T23:58:00Z")]);
         };
         assert_eq!(with(cluster(&[("a", "serve")]), writing), ["CHK601"]);
+        let guarded = |cluster: &mut Cluster| {
+            writing(cluster);
+            let pages = testing::pages("callsign_controller_foreign_manager_active 0\n");
+            cluster.pages = [("kube-system/p0".to_owned(), pages)].into();
+        };
+        assert_eq!(with(cluster(&[("a", "serve")]), guarded), [""; 0], "right after a takeover");
         let long_ago = |cluster: &mut Cluster| {
             running(cluster);
             cluster.writers.sample = Ok(vec![slice("kube-controller-manager", "2025-12-31T23:00:00Z")]);

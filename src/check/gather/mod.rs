@@ -6,7 +6,7 @@ mod asker;
 mod corefile;
 mod permissions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, stream};
 use http::StatusCode;
@@ -22,7 +22,7 @@ use super::{
         PermissionFacts, Writers,
     },
     metrics::Samples,
-    objects::{ConfigMap, Deployment, Lease, Pod, Service},
+    objects::{Budget, ConfigMap, Deployment, Lease, Pod, Service},
     rights::{self, Duty},
     software::{self, Software},
 };
@@ -31,6 +31,8 @@ use crate::args::{HealthArgs, InstallMode};
 /// Pods whose pages are read at most, and at once.
 const MOST_PODS: usize = 100;
 const AT_ONCE: usize = 8;
+/// Namespaces with pods of Callsign's that are looked at, at most.
+const MOST_NAMESPACES: usize = 5;
 
 /// Looks at one cluster.
 pub(super) struct Gatherer<'a> {
@@ -89,54 +91,25 @@ impl<'a> Gatherer<'a> {
             let answer = self.asker.get("/version").await.ok();
             answer.and_then(|answer| answer.at).unwrap_or_else(Timestamp::now)
         };
-        let own_namespace = &self.args.namespace;
-        let of_callsign = "&labelSelector=app.kubernetes.io%2Fname%3Dcallsign";
-        let leases = "/apis/coordination.k8s.io/v1/namespaces";
-        let (
-            now,
-            service,
-            own,
-            deployments,
-            budgets,
-            kubernetes,
-            manager_lease,
-            manager_pods,
-            own_lease,
-            sample,
-        ) = futures::join!(
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager";
+        let (now, service, own, kubernetes, manager_lease, manager_pods, sample) = futures::join!(
             now,
             self.service(namespace, name),
             self.own(),
-            self.asker.list::<Deployment>(
-                format!("/apis/apps/v1/namespaces/{own_namespace}/deployments"),
-                of_callsign,
-                format!("list deployments in {own_namespace}"),
-            ),
-            self.asker.list(
-                format!("/apis/policy/v1/namespaces/{own_namespace}/poddisruptionbudgets"),
-                "",
-                format!("list poddisruptionbudgets in {own_namespace}"),
-            ),
             self.asker.object::<Service>(
                 "/api/v1/namespaces/default/services/kubernetes",
                 "get services kubernetes in default",
             ),
-            self.asker.object::<Lease>(
-                format!("{leases}/kube-system/leases/kube-controller-manager"),
-                "get leases kube-controller-manager in kube-system",
-            ),
+            self.asker.object::<Lease>(lease, "get leases kube-controller-manager in kube-system"),
             self.asker.list::<Pod>(
                 "/api/v1/namespaces/kube-system/pods",
                 "&labelSelector=component%3Dkube-controller-manager",
                 "list pods in kube-system",
             ),
-            self.asker.object::<Lease>(
-                format!("{leases}/{own_namespace}/leases/{}", rights::LEASE),
-                format!("get leases {} in {own_namespace}", rights::LEASE),
-            ),
             self.asker.sample("/apis/discovery.k8s.io/v1/endpointslices", "list endpointslices"),
         );
-        let own_service = self.own_service(service.as_ref().ok()).await;
+        let beside = self.beside(&own).await;
+        let own_service = beside.services.into_iter().find(|found| is_other(found, service.as_ref().ok()));
         let (front, own_front) = futures::join!(self.front(service), async {
             match own_service {
                 Some(service) => Some(self.front(Ok(service)).await),
@@ -151,15 +124,10 @@ impl<'a> Gatherer<'a> {
             own_front,
             own,
             pages,
-            deployments,
-            budgets,
+            deployments: beside.deployments,
+            budgets: beside.budgets,
             kubernetes,
-            writers: Writers {
-                manager_lease,
-                manager_pods,
-                own_leases: own_lease.map(|lease| vec![lease]),
-                sample,
-            },
+            writers: Writers { manager_lease, manager_pods, own_leases: beside.leases, sample },
         }
     }
 
@@ -177,17 +145,50 @@ impl<'a> Gatherer<'a> {
         labelled.into_iter().next().map_or(named, Ok)
     }
 
-    /// Callsign's own Service for DNS, where there is one beside that which pods ask.
-    async fn own_service(&self, front: Option<&Service>) -> Option<Service> {
-        let namespace = &self.args.namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/services");
-        let query = "&labelSelector=app.kubernetes.io%2Fname%3Dcallsign";
-        let services: Known<Vec<Service>> =
-            self.asker.list(&path, query, format!("list services in {namespace}")).await;
-        let other =
-            |service: &Service| front.is_none_or(|front| front.metadata.path() != service.metadata.path());
-        let answers = |service: &Service| service.spec.ports.iter().any(|port| port.port == 53);
-        services.unwrap_or_default().into_iter().find(|service| other(service) && answers(service))
+    /// What stands beside Callsign's pods, in their namespaces; in the one that was named where there are none.
+    async fn beside(&self, own: &Known<Vec<Pod>>) -> Beside {
+        let pods = own.iter().flatten().filter(|pod| Duty::of(pod).is_some());
+        let mut namespaces: BTreeSet<String> = pods.map(|pod| pod.metadata.namespace.clone()).collect();
+        if namespaces.is_empty() {
+            namespaces.insert(self.args.namespace.clone());
+        }
+        let of_callsign = "&labelSelector=app.kubernetes.io%2Fname%3Dcallsign";
+        let mut all = Beside {
+            deployments: Ok(Vec::new()),
+            budgets: Ok(Vec::new()),
+            leases: Ok(Vec::new()),
+            services: Vec::new(),
+        };
+        for namespace in namespaces.iter().take(MOST_NAMESPACES) {
+            let lease =
+                format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{}", rights::LEASE);
+            let (deployments, budgets, lease, services) = futures::join!(
+                self.asker.list(
+                    format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
+                    of_callsign,
+                    format!("list deployments in {namespace}"),
+                ),
+                self.asker.list(
+                    format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"),
+                    "",
+                    format!("list poddisruptionbudgets in {namespace}"),
+                ),
+                self.asker.object::<Lease>(lease, format!("get leases {} in {namespace}", rights::LEASE)),
+                self.asker.list::<Service>(
+                    format!("/api/v1/namespaces/{namespace}/services"),
+                    of_callsign,
+                    format!("list services in {namespace}"),
+                ),
+            );
+            add(&mut all.deployments, deployments);
+            add(&mut all.budgets, budgets);
+            match lease {
+                Err(missing) if missing.is_absent() => {}
+                lease => add(&mut all.leases, lease.map(|lease| vec![lease])),
+            }
+            all.services.extend(services.unwrap_or_default());
+        }
+        all
     }
 
     /// A Service, and who stands behind it.
@@ -329,6 +330,30 @@ impl<'a> Gatherer<'a> {
         }
         cluster.own.iter().flatten().any(|pod| Duty::of(pod) == Some(Duty::Writer))
     }
+}
+
+/// What stands beside Callsign's pods.
+struct Beside {
+    deployments: Known<Vec<Deployment>>,
+    budgets: Known<Vec<Budget>>,
+    leases: Known<Vec<Lease>>,
+    /// With Callsign's label; where they may not be listed there are none.
+    services: Vec<Service>,
+}
+
+/// Adds to what is known, or says why it is not.
+fn add<T>(all: &mut Known<Vec<T>>, more: Known<Vec<T>>) {
+    match (all.as_mut(), more) {
+        (Ok(all), Ok(more)) => all.extend(more),
+        (Ok(_), Err(missing)) => *all = Err(missing),
+        (Err(_), _) => {}
+    }
+}
+
+/// Whether a Service answers DNS and is not that which pods ask.
+fn is_other(service: &Service, front: Option<&Service>) -> bool {
+    let other = front.is_none_or(|front| front.metadata.path() != service.metadata.path());
+    other && service.spec.ports.iter().any(|port| port.port == 53)
 }
 
 /// `discovery.k8s.io/v1` and the like.
