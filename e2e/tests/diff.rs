@@ -248,7 +248,7 @@ async fn each_planted_difference_is_found_and_no_other() -> Result<()> {
     };
     let db = finding("db.n.svc.cluster.local.")?;
     assert_eq!(db["right"], "server");
-    assert_eq!(db["differences"][0]["only_server"][0]["data"], "10.1.2.3", "{db:#}");
+    assert_eq!(db["differences"][0]["onlyServer"][0]["data"], "10.1.2.3", "{db:#}");
     assert_eq!(db["against"]["answer"].as_array().map(Vec::len), Some(2));
     ensure!(finding("svc.cluster.local.")?["against"]["error"] == "no answer in time");
 

@@ -112,7 +112,9 @@ impl Images {
         std::fs::write(folder.join("Corefile"), moved(&self.corefile(pod)?, address, self.upstream))?;
         let arguments = pod.pointer("/spec/containers/0/args").and_then(Value::as_array).context("args")?;
         let arguments = arguments.iter().filter_map(Value::as_str).map(|argument| match argument {
-            "/etc/callsign/Corefile" => folder.join("Corefile").display().to_string(),
+            "/etc/callsign/Corefile" | "/etc/coredns/Corefile" => {
+                folder.join("Corefile").display().to_string()
+            }
             other => other.to_owned(),
         });
         let file = file.display().to_string();
@@ -237,7 +239,7 @@ impl Migration {
             upstream: upstream.address,
             folder: folder.path().to_owned(),
             cut_off: AtomicBool::new(false),
-            objects: parking_lot::Mutex::default(),
+            objects: parking_lot::Mutex::new(before()),
         });
         let kubelet =
             Kubelet::run(Arc::clone(server.store()), SYSTEM, Arc::clone(&images) as Arc<dyn Runtime>);
@@ -415,6 +417,12 @@ impl Migration {
     }
 }
 
+/// The names of CoreDNS's metrics in a text.
+fn metrics_of(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("coredns_")).map(str::to_owned).collect()
+}
+
 /// Makes kubeconfigs for accounts, after the server has been moved elsewhere.
 fn kubeconfig_of(server: &Running) -> impl Fn(&Path) -> String + Send + Sync + 'static {
     const HERE: &str = "/token/of/the/pod";
@@ -480,8 +488,8 @@ async fn over_to_callsign_and_back_without_a_lost_answer() -> Result<()> {
     let shares = m.phase().await?;
     assert_eq!(shares["new"], 0);
 
-    // Shadow: it runs, and nobody asks it.
-    m.install("canary", &[]).await?;
+    // Shadow, with CoreDNS's own Corefile: it runs, and nobody asks it.
+    m.install("existing-configmap", &[]).await?;
     m.rolled_out("callsign").await?;
     let shares = m.phase().await?;
     assert_eq!(shares["new"], 0, "{shares:?}");
@@ -533,13 +541,20 @@ async fn over_to_callsign_and_back_without_a_lost_answer() -> Result<()> {
     let shares = m.phase().await?;
     let share = shares["new"] as f64 / (shares["new"] + shares["old"]) as f64;
     assert!((0.2..0.47).contains(&share), "{share} {shares:?}");
+    // What the guide looks at is there.
+    let page = Metrics::of(m.kubelet.reach(ip(canary).context("an address")?, 9153)).await?;
+    let looked_at = metrics_of(include_str!("../../docs/migrate-from-coredns.md"));
+    assert!(looked_at.len() >= 4, "{looked_at:?}");
+    for name in looked_at {
+        assert!(page.samples.keys().any(|sample| sample.starts_with(&name)), "{name}");
+    }
     // Equal while clients ask both.
     m.diff(ip(canary).context("an address")?, *any_old, true).await?;
 
     // Cut-over: every pod of the release stands behind kube-dns, then CoreDNS goes.
     let own =
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": SYSTEM, "name": "callsign"}});
-    m.install("dns-join", &[own]).await?;
+    m.install("join-existing-configmap", &[own]).await?;
     m.rolled_out("callsign").await?;
     m.scale("coredns", 0).await?;
     m.asked(&m.addresses(CALLSIGN).await?).await?;

@@ -8,7 +8,7 @@ use super::seen::{Line, Section, Seen};
 
 /// One way in which the answers to a question differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
+#[serde(tag = "what", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub(crate) enum Difference {
     /// The response codes.
     Rcode {

@@ -12,8 +12,9 @@ use super::{
     seen::{Line, Section, Seen},
 };
 
-/// The version of the JSON form; it changes when a field changes its meaning or goes.
-const VERSION: u32 = 1;
+/// The version of the JSON form: fields may be added to it, none changes.
+const VERSION: &str = "callsign.dev/v1alpha1";
+const KIND: &str = "DiffReport";
 
 /// Records of one section that are shown.
 const SHOWN_RECORDS: usize = 20;
@@ -22,7 +23,8 @@ const SHOWN_RECORDS: usize = 20;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    version: u32,
+    api_version: &'static str,
+    kind: &'static str,
     /// Address of the one that is to take over.
     server: String,
     /// Address of the other one.
@@ -126,7 +128,8 @@ impl Report {
         );
         let also = if about.strict { tally.all_wanted() + ttl } else { 0 };
         Self {
-            version: VERSION,
+            api_version: VERSION,
+            kind: KIND,
             server: about.server.clone(),
             against: about.against.clone(),
             zones: about.zones.clone(),
@@ -385,7 +388,11 @@ different on purpose (docs/deviations.md):
     #[test]
     fn for_programs() {
         let json = serde_json::to_value(report(false, 20)).unwrap();
-        assert_eq!((&json["version"], &json["asked"], &json["good"]), (&1.into(), &10.into(), &false.into()));
+        assert_eq!(
+            (&json["apiVersion"], &json["kind"]),
+            (&"callsign.dev/v1alpha1".into(), &"DiffReport".into())
+        );
+        assert_eq!((&json["asked"], &json["good"]), (&10.into(), &false.into()));
         assert_eq!(json["wanted"]["nodata"]["count"], 3);
         let finding = &json["findings"][0];
         assert_eq!((&finding["class"], &finding["right"]), (&"different".into(), &"server".into()));
