@@ -43,6 +43,7 @@ enum Because {
 #[derive(Debug)]
 struct ReloadMetrics {
     failed: Counter,
+    refused: Gauge,
     version: Family<VersionLabels, Gauge>,
 }
 
@@ -54,11 +55,17 @@ struct VersionLabels {
 
 impl Meter for ReloadMetrics {
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { failed: Counter::default(), version: Family::default() };
+        let metrics =
+            Self { failed: Counter::default(), refused: Gauge::default(), version: Family::default() };
         registry.register(
             "coredns_reload_failed",
             "Counter of the number of failed reload attempts",
             metrics.failed.clone(),
+        );
+        registry.register(
+            "callsign_corefile_refused",
+            "1 while the Corefile that was last found is not served because something in it is wrong",
+            metrics.refused.clone(),
         );
         registry.register(
             "coredns_reload_version_info",
@@ -138,11 +145,13 @@ impl Reloads {
                     levels.debug(debug);
                 }
                 self.served = sha512;
+                self.metrics.refused.set(0);
                 self.announce();
                 info!("Reloading complete");
             }
             Err(error) => {
                 self.metrics.failed.inc();
+                self.metrics.refused.set(1);
                 error!("Restart failed: {error}");
                 match because {
                     Because::Changed => {
