@@ -87,7 +87,7 @@ impl Family {
         if self.kind != "histogram" {
             return Ok(());
         }
-        let mut series: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut series: BTreeMap<BTreeMap<String, String>, Vec<(f64, f64)>> = BTreeMap::new();
         for sample in self.samples.iter().filter(|sample| sample.name.ends_with("_bucket")) {
             let bound = sample.labels.get("le").context("no le")?.parse()?;
             series.entry(sample.others()).or_default().push((bound, sample.value));
@@ -122,9 +122,11 @@ impl Sample {
         Ok(Self { name: name.to_owned(), labels, value })
     }
 
-    fn others(&self) -> Vec<(String, String)> {
-        let others = self.labels.iter().filter(|(label, _)| *label != "le");
-        others.map(|(label, value)| (label.clone(), value.clone())).collect()
+    /// Its labels but for the bound of a bucket.
+    fn others(&self) -> BTreeMap<String, String> {
+        let mut others = self.labels.clone();
+        others.remove("le");
+        others
     }
 }
 

@@ -20,12 +20,13 @@ use callsign_e2e::{
         replicas::{first, is_ready, second},
         resolver::{Resolver, question},
         scrape,
-        upstream::Upstream,
+        upstream::{Upstream, reply_to},
         world::eventually,
     },
 };
+use hickory_proto::op::ResponseCode;
 use rustls::pki_types::ServerName;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -37,16 +38,10 @@ use crate::page::Page;
 const BINARY: &str = env!("CARGO_BIN_EXE_callsign");
 const CLUSTER: &str = "kubernetes.default.svc.cluster.local.";
 
-/// Every page that was read, and one of them as it came, in both forms.
-pub(crate) struct Shown {
-    /// All of them.
-    pub(crate) pages: Vec<Page>,
-}
-
-/// Plays everything.
-pub(crate) async fn play() -> Result<Shown> {
+/// Plays everything, and gives the pages that were read.
+pub(crate) async fn play() -> Result<Vec<Page>> {
     let (controllers, dns) = tokio::try_join!(controllers(), in_the_place_of_coredns())?;
-    Ok(Shown { pages: controllers.into_iter().chain([dns]).collect() })
+    Ok(controllers.into_iter().chain([dns]).collect())
 }
 
 /// Reads a page in both forms, and keeps the older one where `CALLSIGN_METRICS_PAGES` says, for promtool.
@@ -71,9 +66,12 @@ async fn controllers() -> Result<Vec<Page>> {
     let mut world = first(BINARY, &elects).await?;
     let mut other = second(BINARY, &world, "b", &elects).await?;
     let n = Namespace::new(world.embedded()?, "n")?;
-    for service in ["web", "slow"] {
-        n.put(build::headless("", service))?;
+    n.put(build::headless("", "slow"))?;
+    let mut web = build::headless("", "web");
+    if let Some(spec) = web.pointer_mut("/spec").and_then(Value::as_object_mut) {
+        spec.insert("trafficDistribution".to_owned(), json!("PreferSameZone"));
     }
+    n.put(web)?;
     let mut named = build::service("", "named");
     if let Some(port) = named.pointer_mut("/spec/ports/0") {
         *port = json!({"name": "http", "port": 80, "targetPort": "nobody-has-it"});
@@ -105,9 +103,13 @@ async fn controllers() -> Result<Vec<Page>> {
     };
     shows(&created("EndpointSlice"), 4.0).await?;
     shows(&created("Endpoints"), 3.0).await?;
-    n.merge(Kind::Pod, "b", json!({"status": build::status_conditions(true)}))?;
+    // A pod that says since when it is ready: the time from then to the answer is counted.
+    let mut b = build::pod("", "b", "web", "10.1.0.2", true);
+    if let Some(ready) = b.pointer_mut("/status/conditions/0").and_then(Value::as_object_mut) {
+        ready.insert("lastTransitionTime".to_owned(), json!("2026-01-01T00:00:00Z"));
+    }
+    n.put(b)?;
     n.delete(Kind::Pod, "d", Some(0))?;
-    n.put(build::pod("", "b", "web", "10.1.0.2", true))?;
     shows("callsign_controller_settled", 1.0).await?;
     world.answers("web.n.svc.cluster.local.", "A", &["10.1.0.1", "10.1.0.2"]).await?;
     shows("callsign_controller_writes_total{kind=\"EndpointSlice\",verb=\"update\",result=\"error\"}", 1.0)
@@ -116,15 +118,15 @@ async fn controllers() -> Result<Vec<Page>> {
     is_ready(&mut other).await?;
     let follower = other.address("metrics").await?;
     let pages = vec![read("leader", metrics).await?, read("follower", follower).await?];
-    let mut shadow = world.another(
-        Path::new(BINARY),
-        &["--controller=shadow", "--guard", "off", "--lameduck=0"],
-    )?;
+    let mut shadow =
+        world.another(Path::new(BINARY), &["--controller=shadow", "--guard", "off", "--lameduck=0"])?;
     is_ready(&mut shadow).await?;
     let at = shadow.address("metrics").await?;
     eventually("it compares", async || {
         let page = scrape::Metrics::of(at).await?;
-        ensure!(page.samples.keys().any(|sample| sample.starts_with("callsign_controller_shadow_difference{")));
+        ensure!(
+            page.samples.keys().any(|sample| sample.starts_with("callsign_controller_shadow_difference{"))
+        );
         Ok(())
     })
     .await?;
@@ -142,7 +144,7 @@ struct Counting {
     https: u16,
     authority: Arc<rustls::ClientConfig>,
     #[expect(dead_code, reason = "they answer as long as this")]
-    others: [Upstream; 2],
+    others: [Upstream; 3],
     #[expect(dead_code, reason = "the API server runs as long as this")]
     server: callsign_e2e::apiserver::Running,
 }
@@ -162,11 +164,12 @@ impl Counting {
         let place = Place::new(&server)?;
         let [https, health, ready, metrics] = [free_port()?, free_port()?, free_port()?, free_port()?];
         let (good, silent) = (Upstream::of_example().await?, Upstream::start(|_| None).await?);
+        let failing = Upstream::start(|question| Some(reply_to(question, ResponseCode::ServFail))).await?;
         let authority = certificates(&place)?;
         place.write("resolv.conf", "search default.svc.cluster.local example.org\n")?;
         place.write("hosts", "192.0.2.9 host.internal\n")?;
         let file = |name: &str| place.path(name).display().to_string();
-        let (good_at, silent_at) = (good.address, silent.address);
+        let [good_at, silent_at, failing_at] = [&good, &silent, &failing].map(|upstream| upstream.address);
         let corefile = format!(
             r#". {{
     errors
@@ -248,6 +251,11 @@ silent.test {{
         failfast_all_unhealthy_upstreams
     }}
 }}
+failing.test {{
+    prometheus 127.0.0.1:{metrics}
+    errors
+    forward . {failing_at}
+}}
 kept.test {{
     prometheus 127.0.0.1:{metrics}
     errors
@@ -270,7 +278,16 @@ https://cluster.local:{https} {{
         let callsign = place.start(Path::new(BINARY), &[])?;
         let resolver = place.answers(&callsign, CLUSTER, "A").await?;
         let metrics = SocketAddr::from(([127, 0, 0, 1], metrics));
-        Ok(Self { place, callsign, resolver, metrics, https, authority, others: [good, silent], server })
+        Ok(Self {
+            place,
+            callsign,
+            resolver,
+            metrics,
+            https,
+            authority,
+            others: [good, silent, failing],
+            server,
+        })
     }
 
     async fn ask_everything(&self) -> Result<()> {
@@ -294,6 +311,7 @@ https://cluster.local:{https} {{
             ("a.fails.test.", "A", "SERVFAIL"),
             ("a.unreadable.test.", "A", "SERVFAIL"),
             ("a.six.test.", "AAAA", "NOERROR"),
+            ("a.failing.test.", "A", "SERVFAIL"),
             ("a.kept.test.", "A", "NXDOMAIN"),
             ("b.kept.test.", "A", "NXDOMAIN"),
         ] {
@@ -356,7 +374,8 @@ fn certificates(place: &Place) -> Result<Arc<rustls::ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certified.cert.der().clone())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
