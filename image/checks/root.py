@@ -7,8 +7,6 @@ import stat
 import subprocess
 from pathlib import Path
 
-# Bytes of all files of the image together, uncompressed.
-LIMIT = 15_000_000
 # Bytes of a capability set that permits cap_net_bind_service (10) and has nothing in effect (linux/capability.h, version 2).
 PERMITTED = bytes([0, 0, 0, 2, 0, 4]) + bytes(14)
 FILES = {

@@ -116,7 +116,7 @@ class Runs:
         return url
 
     def pod_of_an_account(self) -> tuple[dict[str, Path], dict[str, str]]:
-        """The mounts and variables of a pod in a cluster whose API server wants a token: kubeadm's account of CoreDNS, with what that may."""
+        """The mounts and variables of a pod in a cluster whose API server wants a token: kubeadm's account of CoreDNS, with its rights."""
         folder, admin = self.folder / "cluster", self.folder / "cluster/admin"
         url = self.server("--rbac", "--tls-dir", folder, "--admin-token-file", admin, "--account", "kube-system/coredns")
         name, kind = "system:coredns", "rbac.authorization.k8s.io"
@@ -127,8 +127,9 @@ class Runs:
         reference = {"apiGroup": kind, "kind": "ClusterRole", "name": name}
         subject = {"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}
         binding = {"roleRef": reference, "subjects": [subject]}
-        for resource, object_kind, body in (("clusterroles", "ClusterRole", {"rules": rules}), ("clusterrolebindings", "ClusterRoleBinding", binding)):
-            body |= {"apiVersion": f"{kind}/v1", "kind": object_kind, "metadata": {"name": name}}
+        for word, body in (("Role", {"rules": rules}), ("RoleBinding", binding)):
+            resource = f"cluster{word.lower()}s"
+            body |= {"apiVersion": f"{kind}/v1", "kind": f"Cluster{word}", "metadata": {"name": name}}
             headers = {"Authorization": f"Bearer {admin.read_text().strip()}", "Content-Type": "application/json"}
             request = urllib.request.Request(f"{url}/apis/{kind}/v1/{resource}", json.dumps(body).encode(), headers)
             context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
@@ -197,7 +198,15 @@ class Runs:
                 self.answers(container)
                 for port, path in ((8080, "/health"), (8181, "/ready"), (9153, "/metrics")):
                     equal(path, status(port, path), 200)
+                equal("exit code of the chart's test", self.asks("127.0.0.1"), 0)
                 equal("exit code after SIGTERM", container.terminate(), 0)
+        equal("exit code of the chart's test without a server", self.asks("127.0.0.1"), 1)
+
+    def asks(self, server: str) -> int:
+        """The pod of `helm test`, which may do nothing; its exit code."""
+        words = ["check", "--only=answers", f"--server={server}", "--cluster-domain=cluster.local", f"--external={OUTSIDE}"]
+        with self.run(Pod(words)) as container:
+            return container.ended()
 
     def restricted(self) -> None:
         """A pod of the Pod Security level `restricted`."""
@@ -251,7 +260,8 @@ class Runs:
         server.wait(10)
         pod.mounts["/etc/resolv.conf"] = self.file("no-resolv.conf", "nameserver 127.0.0.3\noptions timeout:1 attempts:1\n")
         with self.run(pod) as container:
-            eventually("it says that the name is not found", lambda: "resolve" in container.said() or "lookup" in container.said(), container.said)
+            told = ("resolve", "lookup")
+            eventually("it tells of the name", lambda: any(it in container.said() for it in told), container.said)
             equal("it runs", container.process.poll(), None)
 
     def tls_upstream(self) -> None:

@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     let time = args.time.map(Timestamp::from_second).transpose().context("--time")?;
     let features = if features.is_empty() { "none".to_owned() } else { features };
     let build = Build { target: args.target, features, time };
-    let bom = serde_json::to_string_pretty(&bom::document(&all, &build))? + "\n";
+    let bom = bom::document(&all, &build).to_string() + "\n";
     write(&args.bom, &bom)?;
     write(&args.licences, &licences::joined(&texts(&all)?))?;
     println!("{} parts", all.len());
