@@ -55,6 +55,10 @@ image-check *ARGS:
 e2e-kind *PRESETS:
     bash e2e/kind/run {{PRESETS}}
 
+# Dashboard, alerts and the pages of metrics (needs Python 3)
+monitoring:
+    bash monitoring/check
+
 # What CI runs
 ci:
     bash .ci/run
