@@ -1,13 +1,14 @@
 """The dashboard and the rules get into the cluster as they are in files/, but for what values change; the chart's versions agree."""
 
 import json
+import tempfile
 import tomllib
 from typing import Any
 
 import yaml
 
-from rendering import CHART, ROOT, Chart, Loader, Rendering
-
+import helm_python as helm
+from rendering import CHART, NAMESPACE, RELEASE, ROOT, Chart, Loader, Rendering, presets
 
 
 def rules(chart: Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,9 +46,25 @@ def judge(chart: Chart, monitoring: Rendering) -> list[str]:
         url = f"https://github.com/callsign-dns/callsign/blob/main/docs/runbooks.md#{name.lower()}"
         if rule["annotations"].get("runbook_url") != url:
             problems.append(f"{name}: runbook_url is {rule['annotations'].get('runbook_url')}")
+    problems += packaged(chart, presets()["monitoring"])
     more = {"name": "more", "rules": [{"record": "a:b", "expr": "1"}]}
     if more not in rules(chart, {"extraGroups": [more]}):
         problems.append("extraGroups are not there")
+    return problems
+
+
+def packaged(chart: Chart, values: dict[str, Any]) -> list[str]:
+    """The archive that is published renders the same, and has nothing in it that nobody needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = helm.package(CHART, destination=folder)
+        with helm.Chart.load(archive) as published:
+            files = published.render(values, name=RELEASE, namespace=NAMESPACE, is_install=True)
+            there = sorted(file["name"] for file in published.files)
+    problems = []
+    if files != chart.render("packaged", values).files:
+        problems.append("the archive renders otherwise than the folder")
+    if there != [".helmignore", "README.md", "files/dashboard.json", "files/rules.yaml"]:
+        problems.append(f"the archive has {there}")
     return problems
 
 
