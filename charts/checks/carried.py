@@ -11,9 +11,9 @@ import helm_python as helm
 from rendering import CHART, NAMESPACE, RELEASE, ROOT, Chart, Loader, Rendering, presets
 
 
-def rules(chart: Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
+def rules(chart: Chart, values: dict[str, Any], mode: str = "split") -> list[dict[str, Any]]:
     """The groups of the PrometheusRule that these values make."""
-    wanted = {"prometheus": {"rules": {"enabled": True, **values}}}
+    wanted = {"mode": mode, "controller": {"mode": "shadow"}, "prometheus": {"rules": {"enabled": True, **values}}}
     return chart.render("rules", wanted).find("PrometheusRule", "callsign")["spec"]["groups"]
 
 
@@ -31,6 +31,9 @@ def judge(chart: Chart, monitoring: Rendering) -> list[str]:
     file = yaml.load((CHART / "files" / "rules.yaml").read_text(), Loader)["groups"]
     if rules(chart, {}) != file:
         problems.append("the rules are others than those of files/rules.yaml")
+    of_dns = [group for group in file if not group["name"].startswith("callsign-endpoints")]
+    if rules(chart, {}, "dns") != of_dns or of_dns == file:
+        problems.append("without controllers the rules are not those of DNS alone")
     names = sorted(alerts(file))
     if not names:
         return [*problems, "files/rules.yaml has no alert"]
