@@ -15,6 +15,7 @@ import live  # noqa: E402
 import matrix  # noqa: E402
 import readme  # noqa: E402
 import refusals  # noqa: E402
+import schemas  # noqa: E402
 import security  # noqa: E402
 import stability  # noqa: E402
 from generated import Generated  # noqa: E402
@@ -55,7 +56,9 @@ def main() -> int:
         return 2
     chart = Chart()
     renderings = {name: chart.render(name, values) for name, values in presets().items()}
-    judge, selectors = matrix.Judge(), stability.Selectors()
+    # Every version for what people install; for all that could be, the ends.
+    judge, ends = matrix.Judge(schemas.VERSIONS), matrix.Judge(schemas.OLDEST_AND_NEWEST)
+    selectors = stability.Selectors()
     checks = [
         ("goldens, deploy and README are current", lambda: made(chart, renderings, bool(arguments))),
         ("strict lint of every preset", lint),
@@ -68,7 +71,7 @@ def main() -> int:
                 for problem in judge.judge(rendering, secure=name not in NOT_RESTRICTED)
             ],
         ),
-        ("so does every combination", lambda: matrix.judge_all(chart, judge, selectors)),
+        ("so does every combination", lambda: matrix.judge_all(chart, ends, selectors)),
         ("contradictions are refused, and told", lambda: refusals.judge(chart)),
         ("values of coredns/helm do the same", lambda: coredns_values.judge(renderings["coredns"])),
         ("dashboard, rules and versions are the repository's", lambda: carried.judge(chart, renderings["monitoring"]) + carried.versions(chart)),
@@ -83,7 +86,7 @@ def main() -> int:
         print(f"{name}: {f'{len(problems)} wrong' if problems else 'good'} ({time.monotonic() - start:.1f} s)", flush=True)
         for problem in problems[:50]:
             print(f"  {problem}")
-    print(f"{judge.renderings} renderings, {len(judge.known)} different objects")
+    print(f"{judge.renderings + ends.renderings} renderings, {len(judge.known | ends.known)} different objects")
     return 1 if wrong else 0
 
 

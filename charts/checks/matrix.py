@@ -124,9 +124,10 @@ def combinations() -> list[tuple[str, Values, str]]:
 
 
 class Judge:
-    """Judges renderings; an object that was seen before is not judged again."""
+    """Judges renderings by these versions' schemas; an object that was seen before is not judged again."""
 
-    def __init__(self) -> None:
+    def __init__(self, versions: tuple[str, ...]) -> None:
+        self.versions = versions
         self.known: dict[str, list[str]] = {}
         self.renderings = 0
 
@@ -137,7 +138,7 @@ class Judge:
         for thing in rendering.objects:
             text = json.dumps(thing, sort_keys=True)
             if text not in self.known:
-                self.known[text] = schemas.judge(thing)
+                self.known[text] = schemas.judge(thing, self.versions)
             problems += [f"{thing['kind']} {thing['metadata']['name']}: {problem}" for problem in self.known[text]]
         return [f"{rendering.name}: {problem}" for problem in problems]
 

@@ -9,7 +9,9 @@ from typing import Any
 import jsonschema
 from referencing import Registry, Resource
 
-VERSIONS = ("1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+VERSIONS: tuple[str, ...] = ("1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+# Fields come and go between these.
+OLDEST_AND_NEWEST = (VERSIONS[0], VERSIONS[-1])
 
 # What older versions do not know, and is only there for newer ones, or because a value asks for it: since when.
 NEW_FIELDS = {("Service", ("spec", "trafficDistribution")): "1.30"}
@@ -44,13 +46,13 @@ def validator(version: str, api_version: str, kind: str) -> jsonschema.Draft2020
     return jsonschema.Draft202012Validator(schema, registry=Resource.from_contents(schema) @ known)
 
 
-def judge(thing: Object) -> list[str]:
-    """What is wrong with an object, in any version."""
+def judge(thing: Object, versions: tuple[str, ...] = VERSIONS) -> list[str]:
+    """What is wrong with an object, in any of these versions."""
     api_version, kind = thing["apiVersion"], thing["kind"]
     if api_version.startswith("monitoring.coreos.com/"):
         return operator_kind(thing)
     problems = []
-    for version in VERSIONS:
+    for version in versions:
         if number(version) < number(NEW_KINDS.get((api_version, kind), "0")):
             continue
         judged = thing
