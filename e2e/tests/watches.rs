@@ -12,6 +12,7 @@ use callsign_e2e::{
     },
     harness::{
         build,
+        scrape::Metrics,
         world::{World, eventually},
     },
 };
@@ -81,6 +82,42 @@ async fn cut_watches_are_taken_up_again() -> Result<()> {
         world.fault(Fault::DropWatches { abrupt })?;
     }
     goes_on(&world).await
+}
+
+/// What metrics tell of the watch of Services: it lags while it is refused, and not when it is open again, though nothing changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_befalls_a_watch() -> Result<()> {
+    let mut world = world().await?;
+    let at = world.callsign.address("metrics").await?;
+    let shows = async |name: &str, more: &str, wanted: &dyn Fn(f64) -> bool| {
+        eventually(&format!("{name} {more}"), async || {
+            let metrics = Metrics::of(at).await?;
+            let is_meant = |sample: &str| {
+                sample.starts_with(&format!("callsign_watch_{name}{{"))
+                    && sample.contains("kind=\"services\"")
+                    && sample.contains(more)
+            };
+            let found = metrics.samples.iter().find(|(sample, _)| is_meant(sample));
+            ensure!(found.is_some_and(|(_, value)| wanted(*value)), "{found:?}");
+            Ok(())
+        })
+        .await
+    };
+    shows("synced", "", &|synced| synced == 1.0).await?;
+    shows("lag_seconds", "", &|lag| lag == 0.0).await?;
+    // `kubernetes` is there by itself.
+    shows("objects", "", &|objects| objects == 2.0).await?;
+    let requests = Requests::of("watch", "services");
+    world.fault(Fault::Answer { requests, times: 5, status: 403, retry_after: None })?;
+    world.fault(Fault::DropWatches { abrupt: true })?;
+    shows("lag_seconds", "", &|lag| lag > 0.1).await?;
+    shows("errors_total", "reason=\"forbidden\"", &|errors| errors == 5.0).await?;
+    shows("lag_seconds", "", &|lag| lag == 0.0).await?;
+    shows("lists_total", "", &|lists| lists == 1.0).await?;
+    shows("synced", "", &|synced| synced == 1.0).await?;
+    world.cluster.apply(&build::headless("n", "other")).await?;
+    shows("objects", "", &|objects| objects == 3.0).await?;
+    shows("events_total", "", &|events| events >= 2.0).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
