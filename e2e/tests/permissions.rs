@@ -1,6 +1,8 @@
 //! Each mode of the chart works with exactly the permissions of its rendered roles: over TLS, with the token of its
 //! ServiceAccount, nothing is denied, and nothing is granted that nobody uses. What is taken away is missed aloud.
 
+#![expect(clippy::indexing_slicing, reason = "a field of JSON that is not there is null")]
+
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};

@@ -185,7 +185,7 @@ pub(super) mod tests {
         message.add_answer(address(&target, 2));
         message.add_answer(address(&target, 1));
         let soa = rdata::SOA::new(target.clone(), target.clone(), 7, 1, 2, 3, 4);
-        message.add_authority(Record::from_rdata(target.clone(), 5, RData::SOA(soa)));
+        message.add_authority(Record::from_rdata(target, 5, RData::SOA(soa)));
         message.set_edns(Edns::new());
         let read_back = Message::from_vec(&message.to_vec().unwrap()).unwrap();
         let seen = Seen::of(&read_back);

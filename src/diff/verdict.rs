@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(verdict(Standing::There, &one, &other), "different");
         let other = seen("NOERROR", &["a.cluster.local. 5 A 10.0.0.1"]);
         assert_eq!(verdict(Standing::There, &one, &other), "ttl");
-        let mut flag = other.clone();
+        let mut flag = other;
         flag.authoritative = false;
         assert_eq!(verdict(Standing::There, &one, &flag), "different");
         assert_eq!(verdict(Standing::Nothing, &negative("NXDOMAIN"), &one), "different");
