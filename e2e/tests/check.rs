@@ -322,6 +322,17 @@ async fn healthy(mode: &str, deployments: &[&str]) -> Result<()> {
     ] {
         ensure!(text.contains(&line), "{line}\n{text}");
     }
+    // A cluster IP says nothing from outside, whoever answers there.
+    let outside = town.check(&["-o", "json"]).await?;
+    let answers = outside.json()?["categories"][6].clone();
+    ensure!(
+        outside.code == 0 && answers["name"] == "answers" && answers["findings"] == json!([]),
+        "{outside:?}"
+    );
+    ensure!(
+        answers["notChecked"][0]["why"].as_str().is_some_and(|why| why.contains("--server")),
+        "{outside:?}"
+    );
     ensure!(!text.contains('\u{1b}'), "no colour in a pipe: {text}");
     ensure!(town.check(&["--server", &server, "-o", "short"]).await?.text.is_empty());
     Ok(())

@@ -384,6 +384,18 @@ mod tests {
     }
 
     #[test]
+    fn whose_server_it_is() {
+        let mut facts = facts();
+        assert!(facts.knows_kubernetes());
+        for probe in &mut facts.probes {
+            probe.reply = Ok(reply("NOERROR", &["203.0.113.9"]));
+        }
+        assert!(!facts.knows_kubernetes(), "somebody else's answers");
+        facts.probes.clear();
+        assert!(!facts.knows_kubernetes());
+    }
+
+    #[test]
     fn what_the_service_has_need_not_be_known() {
         let mut facts = facts();
         facts.kubernetes_ips.clear();

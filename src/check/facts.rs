@@ -236,6 +236,16 @@ impl fmt::Display for Missing {
     }
 }
 
+impl AnswerFacts {
+    /// Whether the server knows the Service `default/kubernetes` by the address that the API server tells: it is this cluster's.
+    pub(super) fn knows_kubernetes(&self) -> bool {
+        let replies =
+            self.probes.iter().filter(|probe| matches!(probe.purpose, Purpose::Address | Purpose::Tcp));
+        let mut data = replies.filter_map(|probe| probe.reply.as_ref().ok()).flat_map(|reply| &reply.data);
+        data.any(|ip| self.kubernetes_ips.contains(ip))
+    }
+}
+
 impl Missing {
     /// Whether it is known that there is no such thing.
     pub(super) fn is_absent(&self) -> bool {

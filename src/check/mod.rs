@@ -230,10 +230,10 @@ async fn ask(args: &HealthArgs, known: Option<(&Cluster, Option<&str>)>) -> Sect
         external: Some(args.external.clone()).filter(|name| name != "none"),
     };
     let facts = gather::answers::gather(&plan).await;
-    // From outside a cluster its Services are seldom reached: that says nothing about them.
-    if args.server.is_none() && !in_pod && facts.probes.iter().all(|probe| probe.reply.is_err()) {
+    // From outside a cluster its addresses are seldom reached, or are somebody else's: that says nothing about the cluster.
+    if args.server.is_none() && !in_pod && !facts.knows_kubernetes() {
         let missing = Missing::Failed(
-            format!("reach {server} from here"),
+            format!("reach the cluster's server at {server} from here"),
             "this is no pod of the cluster; name an address that can be reached with --server, or run `helm test`"
                 .to_owned(),
         );
