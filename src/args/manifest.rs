@@ -17,7 +17,7 @@ pub(crate) struct ManifestArgs {
     #[arg(long, value_enum, default_value = "dns", env = "CALLSIGN_MODE", value_name = "MODE")]
     pub(crate) mode: InstallMode,
     /// How pods come to ask it
-    #[arg(long, value_enum, default_value = "own", env = "CALLSIGN_SERVICE", value_name = "STRATEGY")]
+    #[arg(long, value_enum, default_value = "own", env = "CALLSIGN_STRATEGY", value_name = "STRATEGY")]
     pub(crate) service: Strategy,
     /// Namespace of the installation [default: kube-system]
     #[arg(short, long, env = "CALLSIGN_NAMESPACE", value_name = "NAME", value_parser = object_name)]
