@@ -380,4 +380,4 @@ fn certificates(place: &Place) -> Result<Arc<rustls::ClientConfig>> {
 }
 
 /// How long a scenario may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
