@@ -103,6 +103,7 @@ struct State {
     evidence: Evidence,
     freed: Vec<Key>,
     said_forbidden: bool,
+    said_unknown: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl Silence {
         match self.manager {
             Manager::Gone => true,
             Manager::Renewed(_) => self.since.elapsed() >= SILENT,
-            Manager::Unknown => false,
+            Manager::Unknown(_) => false,
         }
     }
 }
@@ -367,6 +368,12 @@ impl Guard {
             state.duty == Duty::StandingDown || state.evidence.is_fresh()
         };
         let manager = proof::manager(&self.asker).await;
+        if let Manager::Unknown(error) = &manager
+            && !std::mem::replace(&mut self.state.lock().said_unknown, true)
+        {
+            let wait = self.config.wait.as_secs_f64();
+            tracing::info!(%error, wait, "cannot tell whether kube-controller-manager runs by its lease; giving it its time");
+        }
         let alone = !suspicious && manager == Manager::Gone;
         let wait = if alone { SHORT_WAIT.min(self.config.wait) } else { self.config.wait };
         let silence =

@@ -68,8 +68,8 @@ pub(crate) enum Manager {
     Gone,
     /// It held the Lease not long ago, and renewed it last at this time.
     Renewed(String),
-    /// The Lease cannot be read.
-    Unknown,
+    /// The Lease cannot be read, or says nothing.
+    Unknown(NoAnswer),
 }
 
 /// Looks at the Lease of kube-controller-manager.
@@ -85,9 +85,11 @@ pub(crate) async fn manager(asker: &Asker) -> Manager {
                 return Manager::Gone;
             }
             let renewed = lease.pointer("/spec/renewTime").and_then(Value::as_str);
-            renewed.map_or(Manager::Unknown, |time| Manager::Renewed(time.to_owned()))
+            let silent = || Manager::Unknown(NoAnswer::of("it has no time of renewal"));
+            renewed.map_or_else(silent, |time| Manager::Renewed(time.to_owned()))
         }
-        _ => Manager::Unknown,
+        Ok(answer) => Manager::Unknown(answer.refusal()),
+        Err(error) => Manager::Unknown(error),
     }
 }
 
