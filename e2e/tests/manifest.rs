@@ -82,7 +82,7 @@ const COREFILE: &str = ".:5353 {\n    errors\n    health\n    ready\n    prometh
 async fn every_mode_with_every_service_is_accepted() -> Result<()> {
     for mode in ["dns", "all-in-one", "split"] {
         for service in ["own", "join", "adopt"] {
-            let text = print(&["--mode", mode, "--service", service])?;
+            let text = print(&["--mode", mode, "--strategy", service])?;
             let file = format!("{}/deploy/{mode}-{service}/callsign.yaml", env!("CARGO_MANIFEST_DIR"));
             ensure!(text == std::fs::read_to_string(&file)?, "{file}");
             let count = accepted(&text).await.with_context(|| format!("{mode}-{service}"))?;
@@ -125,7 +125,7 @@ async fn what_flags_change_is_accepted_too() -> Result<()> {
         accepted(&print(&[
             "--mode",
             mode,
-            "--service",
+            "--strategy",
             "adopt",
             "--config-map",
             "coredns",
@@ -148,11 +148,11 @@ fn contradictions_are_refused() -> Result<()> {
     let good = file("good", COREFILE)?;
     let typo = file("typo", &COREFILE.replace("errors", "erors"))?;
     let cases: [(&[&str], &str); 9] = [
-        (&["--service", "join", "--cluster-ip", "10.96.0.10"], "keeps its address"),
-        (&["--service", "join", "-n", "dns"], "use --service own"),
-        (&["--service", "adopt", "-n", "dns"], "use --service own"),
+        (&["--strategy", "join", "--cluster-ip", "10.96.0.10"], "keeps its address"),
+        (&["--strategy", "join", "-n", "dns"], "use --strategy own"),
+        (&["--strategy", "adopt", "-n", "dns"], "use --strategy own"),
         (&["--corefile", &good, "--config-map", "coredns"], "cannot be used with"),
-        (&["--service", "join", "--corefile", &good], "questions come to port 53"),
+        (&["--strategy", "join", "--corefile", &good], "questions come to port 53"),
         (&["--corefile", &typo], "typo:2 - Error during parsing: Unknown directive 'erors'"),
         (&["--corefile", "/nowhere"], "open /nowhere"),
         (&["--image", "callsign"], "want an image with its tag"),

@@ -14,7 +14,7 @@ FILES = {
     "etc/group": 0o644,
     "etc/passwd": 0o644,
     "etc/ssl/certs/ca-certificates.crt": 0o644,
-    "usr/share/doc/callsign/LICENSES": 0o644,
+    "usr/share/doc/callsign/LICENSES.gz": 0o644,
     "usr/share/sbom/callsign.cdx.json": 0o644,
 }
 

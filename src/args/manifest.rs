@@ -17,7 +17,14 @@ pub(crate) struct ManifestArgs {
     #[arg(long, value_enum, default_value = "dns", env = "CALLSIGN_MODE", value_name = "MODE")]
     pub(crate) mode: InstallMode,
     /// How pods come to ask it
-    #[arg(long, value_enum, default_value = "own", env = "CALLSIGN_STRATEGY", value_name = "STRATEGY")]
+    #[arg(
+        long = "strategy",
+        visible_alias = "service",
+        value_enum,
+        default_value = "own",
+        env = "CALLSIGN_STRATEGY",
+        value_name = "STRATEGY"
+    )]
     pub(crate) service: Strategy,
     /// Namespace of the installation [default: kube-system]
     #[arg(short, long, env = "CALLSIGN_NAMESPACE", value_name = "NAME", value_parser = object_name)]
@@ -42,6 +49,6 @@ pub(crate) struct ManifestArgs {
 const EXAMPLES: &str = "\
 Examples:
   callsign manifest | kubectl apply -f -                            beside CoreDNS, with an address of its own
-  callsign manifest --service join --config-map coredns             behind kube-dns, with CoreDNS's Corefile
-  callsign manifest --service adopt --cluster-ip 10.96.0.10
+  callsign manifest --strategy join --config-map coredns            behind kube-dns, with CoreDNS's Corefile
+  callsign manifest --strategy adopt --cluster-ip 10.96.0.10
   callsign manifest --mode split -n dns --image registry.example/callsign:0.1.0 --replicas 3";

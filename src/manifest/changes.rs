@@ -119,7 +119,7 @@ impl Changes {
             let service = objects.iter_mut().find(|object| is(object, "Service"));
             let Some(service) = service else {
                 bail!(
-                    "--cluster-ip {ip}: with --service join the Service is there already and keeps its address"
+                    "--cluster-ip {ip}: with --strategy join the Service is there already and keeps its address"
                 );
             };
             put(spec(service)?, "clusterIP", json!(ip.to_string()));
@@ -138,7 +138,7 @@ impl Changes {
         let port = match self.strategy {
             // The Service that is there sends questions to a number.
             Strategy::Join | Strategy::Adopt if !corefile.ports.contains(&53) => bail!(
-                "the Corefile serves port {}, and with --service {} questions come to port 53: write `.:53`, or use --service own",
+                "the Corefile serves port {}, and with --strategy {} questions come to port 53: write `.:53`, or use --strategy own",
                 corefile.ports.first().copied().unwrap_or_default(),
                 self.strategy.name()
             ),
@@ -182,7 +182,7 @@ impl Changes {
     fn settle(&self, namespace: &str, objects: &mut [Value]) -> Result<()> {
         ensure!(
             self.strategy == Strategy::Own,
-            "--namespace {namespace}: with --service {} the pods stand behind kube-system/kube-dns, which selects pods of its own namespace only: leave it at kube-system, or use --service own",
+            "--namespace {namespace}: with --strategy {} the pods stand behind kube-system/kube-dns, which selects pods of its own namespace only: leave it at kube-system, or use --strategy own",
             self.strategy.name()
         );
         for object in objects {

@@ -148,7 +148,7 @@ fn images_replicas_and_addresses() {
         }
         let address = Changes { cluster_ip: Some("10.96.0.77".parse().unwrap()), ..unchanged(service) };
         if service == Strategy::Join {
-            assert!(refused(mode, &address).contains("--service join"));
+            assert!(refused(mode, &address).contains("--strategy join"));
             continue;
         }
         let objects = changed(mode, &address);
@@ -234,6 +234,6 @@ fn pods_behind_kube_dns_are_in_its_namespace() {
     for service in [Strategy::Join, Strategy::Adopt] {
         let changes = Changes { namespace: Some("dns".to_owned()), ..unchanged(service) };
         let why = refused(InstallMode::Dns, &changes);
-        assert!(why.contains("kube-system/kube-dns") && why.contains("--service own"), "{why}");
+        assert!(why.contains("kube-system/kube-dns") && why.contains("--strategy own"), "{why}");
     }
 }
